@@ -1,1 +1,35 @@
+//! The harness: throwaway hosts, images, a registry, and other people's tools to check with.
+//!
+//! It knows the binaries only by name, as a user does; it links none of their code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests remove only what they made below their own directory"
+)]
 
+pub mod bins;
+pub mod host;
+pub mod images;
+pub mod inject;
+pub mod output;
+pub mod registry;
+pub mod snapshot;
+
+pub use host::Host;
+pub use output::Output;
+
+/// A test that needs what this machine lacks says so, is listed at the end of `make test`, and ends.
+#[macro_export]
+macro_rules! skip {
+    ($($why:tt)*) => {{
+        $crate::output::skipped(&format!($($why)*));
+        return;
+    }};
+}
+
+/// 64 random hex digits: an id for `--id`.
+pub fn new_id() -> String {
+    let mut bytes = [0u8; 32];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,42 @@
+//! The harness itself: a check that cannot fail checks nothing.
+
+use tests::Host;
+
+#[test]
+fn a_host_is_empty_and_its_own() {
+    let host = Host::new();
+    host.sh("ip -o link | wc -l; ls /run/netns /var/lib/gocker | wc -l").prints("1\n3");
+}
+
+#[test]
+fn what_is_left_is_found() {
+    for leak in [
+        "ip link add leak type bridge",
+        "ip netns add leak",
+        "mount -t tmpfs leak /mnt",
+        "nft add table ip leak",
+        "mkdir -p /run/gocker/tool/leak",
+        "sleep 1000 & ",
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+    ] {
+        let host = Host::new();
+        let before = host.snapshot();
+        host.run(&["sh", "-c", &format!("{{ {leak}\n}} > /dev/null 2>&1")]).ok();
+        assert_ne!(host.snapshot(), before, "{leak}");
+        host.settled();
+    }
+}
+
+#[test]
+fn a_command_that_runs_can_be_signalled() {
+    let host = Host::new();
+    let mut running = host.start(&[
+        "sh",
+        "-c",
+        "trap 'echo got it; exit 7' TERM; echo ready; while :; do sleep 0.01; done",
+    ]);
+    running.wait_for_line("ready");
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    let end = running.end();
+    assert_eq!((end.code, end.stdout.as_str()), (7, "got it\n"));
+}
