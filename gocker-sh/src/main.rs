@@ -1,1 +1,32 @@
-fn main() {}
+//! `gocker-sh`: docker's commands, done by chaining the five stages as processes.
+//!
+//! It parses, chains, records and renders. It knows no mount, link, cgroup or namespace: whatever is done to the
+//! host is done by a stage, and can be done by a shell script with the same stages.
+#![forbid(unsafe_code)]
+
+mod absent;
+mod ask;
+mod chain;
+mod children;
+mod cli;
+mod exec;
+mod gc;
+mod life;
+mod lookup;
+mod names;
+mod options;
+mod plan;
+mod record;
+mod run;
+mod signals;
+mod spawn;
+mod store;
+mod supervise;
+mod teardown;
+mod trace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,47 @@
+//! docker's commands that are not here: one sentence each, and what to use.
+
+use anyhow::{Result, bail};
+use stage::Codes;
+
+/// # Errors
+/// The command is none of docker's either.
+pub fn answer(words: &[String]) -> Result<u8> {
+    let command = words.first().map(String::as_str).unwrap_or_default();
+    match INSTEAD.iter().find(|(name, _)| *name == command) {
+        Some((_, instead)) => {
+            stage::say(&format!("gocker-sh: there is no {command}: {instead}"));
+            Ok(Codes::FAILED)
+        }
+        None => bail!("'{command}' is not a gocker-sh command.\nSee 'gocker-sh --help'"),
+    }
+}
+
+const INSTEAD: [(&str, &str); 24] = [
+    ("attach", "run the container in the foreground, or use exec"),
+    (
+        "build",
+        "build the image with buildah, podman or docker, and pull it from oci:DIR or docker-archive:FILE",
+    ),
+    ("builder", "build images with buildah, podman or docker"),
+    ("buildx", "build images with buildah, podman or docker"),
+    ("checkpoint", "checkpoints are made by crun or runc with criu"),
+    ("compose", "call gocker-sh run for each service from a script, or use podman-compose"),
+    ("config", "a shell script keeps configuration in files and binds them with -v"),
+    ("context", "gocker-sh works on this machine; reach another one with ssh"),
+    ("history", "look into the image with pull ls and jq, or with skopeo inspect"),
+    ("login", "pull reads the credentials that docker login, podman login or skopeo login have stored"),
+    ("logout", "log out with docker, podman or skopeo, whose credentials pull reads"),
+    ("manifest", "use skopeo inspect --raw, or crane manifest"),
+    ("node", "gocker has no cluster of its own: use it as the runtime and network of one that has"),
+    ("plugin", "replace a stage by a program of your own instead"),
+    ("push", "copy the image to the registry with skopeo or crane"),
+    ("scout", "scan the image with trivy or grype"),
+    ("search", "search on the registry's own page"),
+    ("secret", "bind the file with -v FILE:/run/secrets/NAME:ro"),
+    ("service", "gocker has no cluster of its own: use systemd units that call gocker-sh run"),
+    ("stack", "gocker has no cluster of its own: use systemd units that call gocker-sh run"),
+    ("swarm", "gocker has no cluster of its own: use it as the runtime and network of one that has"),
+    ("system", "use gocker-sh gc to clean up, and du on the state roots"),
+    ("trust", "pull by digest: NAME@sha256:DIGEST is verified"),
+    ("volume", "bind a directory with -v /DIR:/DIR"),
+];

@@ -1,0 +1,180 @@
+//! Starts the stages that set a container up, side by side where they do not depend on each other, and makes one
+//! document of theirs.
+//!
+//!     netns ─────────────────────┐
+//!     pull ───── mount-overlay ──┼── one document
+//!     cgctl ─────────────────────┘
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use stage::Document;
+
+use crate::children::{Capture, Child, wait_for_all};
+use crate::plan::Plan;
+use crate::signals::{Origin, Signals, ends};
+use crate::spawn::{Blocked, Command, Stream, Tools, pipe};
+use crate::store::Hold;
+
+/// What a command has at hand to work on a container.
+pub struct Bench<'a> {
+    pub tools: &'a Tools,
+    pub hold: &'a Hold,
+    pub signals: &'a Signals,
+}
+
+/// What became of the stages.
+pub struct Built {
+    pub children: Vec<Child>,
+    pub outcome: Outcome,
+}
+
+pub enum Outcome {
+    Document(Document),
+    /// A stage failed, and has said why.
+    Failed,
+    /// A signal asked gocker-sh to end meanwhile.
+    Interrupted(Signal),
+}
+
+/// Starts every stage of the plan and waits for them.
+pub fn build(bench: &Bench, plan: &Plan) -> Result<Built> {
+    let mut children = Vec::new();
+    let mut interrupted = None;
+    let started = start(bench, plan, &mut children);
+    let waited =
+        wait_for_all(&mut children, bench.signals, stop_what_is_in_vain, |children, signal, origin| {
+            if ends(signal) {
+                interrupted = Some(signal);
+                if origin == Origin::Process {
+                    children.iter().for_each(|child| child.signal(signal));
+                }
+            }
+        });
+    relay(&children);
+    let outcome = match (started.and(waited), interrupted) {
+        (Err(error), _) => return Err(error),
+        (Ok(()), Some(signal)) => Outcome::Interrupted(signal),
+        (Ok(()), None) if children.iter().any(|child| child.code() != Some(0)) => Outcome::Failed,
+        (Ok(()), None) => Outcome::Document(merged(&children)?),
+    };
+    Ok(Built { children, outcome })
+}
+
+/// The longest first: netns; then the chain; cgctl has time.
+fn start(bench: &Bench, plan: &Plan, children: &mut Vec<Child>) -> Result<()> {
+    if let Some(arguments) = &plan.netns {
+        children.push(branch(bench, "netns", arguments)?);
+    }
+    let upstream = match &plan.pull {
+        Some(arguments) => {
+            let (read, write) = pipe()?;
+            let mut command = command(bench, "pull", arguments);
+            command.stdout = Stream::from(&write);
+            children.push(spawn(bench, command)?);
+            Some(read)
+        }
+        None => None,
+    };
+    children.push(mount_overlay(bench, &plan.mount_overlay, upstream.as_ref())?);
+    children.push(branch(bench, "cgctl", &plan.cgctl)?);
+    Ok(())
+}
+
+/// A stage that needs nothing from the others.
+fn branch(bench: &Bench, tool: &'static str, arguments: &[String]) -> Result<Child> {
+    let (read, write) = pipe()?;
+    let mut command = command(bench, tool, arguments);
+    command.stdout = Stream::from(&write);
+    let mut child = spawn(bench, command)?;
+    child.stdout = Some(Capture::of(read));
+    Ok(child)
+}
+
+fn mount_overlay(bench: &Bench, arguments: &[String], upstream: Option<&OwnedFd>) -> Result<Child> {
+    let (read, write) = pipe()?;
+    // What it says when pull has failed is one message too many: it is held back until that is known.
+    let (said, saying) = pipe()?;
+    let mut command = command(bench, "mount-overlay", arguments);
+    command.stdin = upstream.map_or(Stream::Null, Stream::from);
+    command.stdout = Stream::from(&write);
+    if upstream.is_some() {
+        command.stderr = Stream::from(&saying);
+    }
+    let mut child = spawn(bench, command)?;
+    child.stdout = Some(Capture::of(read));
+    child.stderr = upstream.map(|_| Capture::of(said));
+    Ok(child)
+}
+
+fn command<'a>(bench: &'a Bench, tool: &'static str, arguments: &[String]) -> Command<'a> {
+    Command {
+        tool,
+        arguments: bench.tools.words(arguments.to_vec()),
+        stdin: Stream::Null,
+        stdout: Stream::Inherit,
+        stderr: Stream::Inherit,
+        inherited: vec![bench.hold.inherited()],
+        blocked: Blocked::AsFound(bench.signals.found()),
+    }
+}
+
+/// Starts the process; its streams are not read here.
+pub fn spawn(bench: &Bench, command: Command) -> Result<Child> {
+    let (tool, words, started) = (command.tool, command.arguments.clone(), Instant::now());
+    let pid = bench.tools.start(command)?;
+    Ok(Child { tool, words, pid, started, ended: None, stdout: None, stderr: None })
+}
+
+/// Once a stage has failed, a long download serves nobody.
+fn stop_what_is_in_vain(children: &[Child]) {
+    let failed = children.iter().any(|child| child.code().is_some_and(|code| code != 0));
+    if failed {
+        children.iter().filter(|child| child.tool == "pull").for_each(|pull| pull.signal(Signal::SIGTERM));
+    }
+}
+
+/// Passes on what mount-overlay said, unless it was only that nothing came from pull.
+fn relay(children: &[Child]) {
+    for child in children {
+        if let (Some(said), Some(code)) = (&child.stderr, child.code())
+            && code != stage::Codes::NO_DOCUMENT
+            && !said.text.is_empty()
+        {
+            stage::say(String::from_utf8_lossy(&said.text).trim_end_matches('\n'));
+        }
+    }
+}
+
+fn merged(children: &[Child]) -> Result<Document> {
+    let mut whole: Option<Document> = None;
+    // In the order of the pipe that a person would type: the image first.
+    for tool in ["mount-overlay", "netns", "cgctl"] {
+        let Some(text) =
+            children.iter().find(|child| child.tool == tool).and_then(|child| child.stdout.as_ref())
+        else {
+            continue;
+        };
+        let document = Document::read(text.text.as_slice())
+            .and_then(|document| document.context("it is empty"))
+            .with_context(|| format!("cannot go on behind {tool}"))?;
+        match &mut whole {
+            Some(whole) => whole.merge(document),
+            None => whole = Some(document),
+        }
+    }
+    whole.context("no stage has written a document")
+}
+
+/// The document where nsrun can read it, from its beginning.
+pub fn sealed(document: &Document) -> Result<OwnedFd> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let context = "cannot hand the document to nsrun";
+    let fd =
+        memfd_create(c"gocker document", MFdFlags::MFD_CLOEXEC).context("memfd_create").context(context)?;
+    let mut file = std::fs::File::from(fd.as_fd().try_clone_to_owned().context(context)?);
+    std::io::Write::write_all(&mut file, document.to_line()?.as_bytes()).context(context)?;
+    Ok(fd)
+}

@@ -1,0 +1,36 @@
+//! `exec`: becomes `nsrun exec`, which does all of it.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::cli::Global;
+use crate::options::Exec;
+use crate::record::{Record, State};
+use crate::run::not_run;
+use crate::spawn::Tools;
+use crate::store::Store;
+use crate::{gc, lookup, plan};
+
+/// Replaces this process, or says why not.
+pub fn exec(global: &Global, options: &Exec) -> Result<u8> {
+    become_nsrun(global, options).or_else(not_run)
+}
+
+fn become_nsrun(global: &Global, options: &Exec) -> Result<u8> {
+    stage::need_root()?;
+    let store = Store::new(&global.roots);
+    gc::sweep(global, &store);
+    let id = lookup::container(&store, &options.container)?;
+    // A broken record is no reason: nsrun has its own.
+    if let Ok(Some(record)) = Record::read(&store, &id)
+        && record.state() != State::Running
+    {
+        bail!("container {id} is not running");
+    }
+    let tools = Tools::new(global)?;
+    let words = tools.words(plan::exec(&options.process, &id, &options.command));
+    let error = Command::new(tools.path("nsrun")?).args(words).envs(tools.roots()).exec();
+    Err(anyhow!(error)).context("cannot run nsrun: execve")
+}

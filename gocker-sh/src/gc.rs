@@ -1,0 +1,151 @@
+//! Undoes what killed commands have left. Every command looks; `gc` waits, and can look further.
+//!
+//! A container is abandoned when nobody holds it and its process is not alive. Then every stage's undo is called
+//! with its id, whatever the record says was made: undo of nothing is a success.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use serde::Deserialize;
+use stage::{Codes, Id};
+
+use crate::chain::Bench;
+use crate::cli::Global;
+use crate::plan::Afterlife;
+use crate::record::{End, Record, State, now};
+use crate::signals::Signals;
+use crate::spawn::Tools;
+use crate::store::{Claim, Hold, Patience, Store, remove_dir};
+use crate::teardown::{Undo, undo};
+use crate::{ask, lookup, names};
+
+/// `gc`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Gc {
+    /// Also remove what belongs to no container of gocker-sh and is not alive, such as half a pipeline typed by hand
+    #[arg(long)]
+    all: bool,
+    /// Only print what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What every command does first: cheap when there is nothing to do, silent when there is, and never in the way.
+pub fn sweep(global: &Global, store: &Store) {
+    // A listing must not fail because something else is broken; what could not be removed `gc` will name.
+    for id in store.running().unwrap_or_default() {
+        if let Ok(Claim::Ours(hold)) = store.claim(&id, Patience::Pass) {
+            clean(global, store, hold).ok();
+        }
+    }
+}
+
+/// `gc`: prints the id of each container that it has cleaned up.
+pub fn command(global: &Global, options: &Gc) -> Result<u8> {
+    stage::need_root()?;
+    let store = Store::new(&global.roots);
+    let mut code = 0;
+    for id in store.running()? {
+        if let Claim::Ours(hold) = store.claim(&id, Patience::Wait)? {
+            code |= report(&id, || {
+                if options.dry_run { Ok(is_abandoned(&store, &id)) } else { clean(global, &store, hold) }
+            })?;
+        }
+    }
+    if options.all {
+        for id in strangers(global, &store)? {
+            code |= report(&id, || {
+                if options.dry_run { Ok(true) } else { clean(global, &store, store.hold(&id)?) }
+            })?;
+        }
+    }
+    Ok(code)
+}
+
+fn report(id: &Id, work: impl FnOnce() -> Result<bool>) -> Result<u8> {
+    match work() {
+        Ok(true) => stage::print(&format!("{id}\n")).map(|()| 0),
+        Ok(false) => Ok(0),
+        Err(error) => {
+            stage::say(&format!("gocker-sh: {error:#}"));
+            Ok(Codes::FAILED)
+        }
+    }
+}
+
+fn is_abandoned(store: &Store, id: &Id) -> bool {
+    !matches!(Record::read(store, id), Ok(Some(record)) if record.state() == State::Running)
+}
+
+/// Takes down what is left of a container that nobody works on any more. Whether there was anything to do.
+fn clean(global: &Global, store: &Store, hold: Hold) -> Result<bool> {
+    let id = hold.id.clone();
+    if !is_abandoned(store, &id) {
+        return Ok(false);
+    }
+    // A broken record does not say what to keep: then all that would survive a reboot is kept.
+    let record = Record::read(store, &id).or_else(|_| Record::read_kept(store, &id));
+    let keeps = match &record {
+        Ok(Some(record)) => record.afterlife == Afterlife::Keep && record.started.is_some(),
+        Ok(None) => false,
+        Err(_) => store.kept_dir(&id).exists(),
+    };
+    let (tools, signals) = (Tools::new(global)?, Signals::hold()?);
+    let bench = Bench { tools: &tools, hold: &hold, signals: &signals };
+    undo(&bench, &Undo { keep_upper: keeps, ..Undo::everything() })?;
+    match record {
+        Ok(Some(record)) if keeps => note_end(store, record)?,
+        Err(_) if keeps => {}
+        _ => forget(store, &id)?,
+    }
+    hold.remove()?;
+    Ok(true)
+}
+
+fn note_end(store: &Store, mut record: Record) -> Result<()> {
+    if record.end.is_none() {
+        record.end = Some(End {
+            exit_code: 137,
+            oom_killed: false,
+            finished: now(),
+            error: "gocker-sh was killed, and the container with it".to_owned(),
+        });
+    }
+    record.write_kept(store)
+}
+
+/// Removes the names of a container and the record that would survive a reboot.
+pub fn forget(store: &Store, id: &Id) -> Result<()> {
+    for (name, _) in store.names()?.into_iter().filter(|(_, owner)| owner == id) {
+        names::give_back(store, id, &name)?;
+    }
+    remove_dir(&store.kept_dir(id))
+}
+
+/// What the stages list that is no container of ours and whose processes are dead.
+fn strangers(global: &Global, store: &Store) -> Result<BTreeSet<Id>> {
+    let tools = Tools::new(global)?;
+    let processes = list(&tools, "nsrun")?;
+    let alive =
+        |id: &Id| processes.iter().any(|one| one.id == *id && one.status.as_deref() == Some("running"));
+    let ours = lookup::all(store)?;
+    let mut found: BTreeSet<Id> = processes.iter().map(|one| one.id.clone()).collect();
+    for tool in ["cgctl", "mount-overlay", "netns"] {
+        found.extend(list(&tools, tool)?.into_iter().map(|one| one.id));
+    }
+    found.retain(|id| !alive(id) && !ours.contains(id));
+    Ok(found)
+}
+
+/// One entry of a stage's `ls`.
+#[derive(Deserialize)]
+struct Listed {
+    id: Id,
+    status: Option<String>,
+}
+
+fn list(tools: &Tools, tool: &str) -> Result<Vec<Listed>> {
+    let entries: Vec<serde_json::Value> = ask::json(tools, tool, &["ls"])?;
+    // An entry that is broken is the stage's own matter.
+    Ok(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
+}

@@ -1,0 +1,198 @@
+//! What `run` and `exec` are asked for, as it was typed.
+
+use clap::{Args, ValueEnum};
+
+/// `run`: docker's options, and Gocker's own `--mem`, `--swap`, `--pids`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(disable_help_flag = true)]
+pub struct Run {
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub rm: bool,
+    /// Name of the container (else a random one)
+    #[arg(long)]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub process: Process,
+    /// Give the container this host name
+    #[arg(short = 'h', long)]
+    pub hostname: Option<String>,
+    /// Instead of the image's ENTRYPOINT and CMD
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Put a process in front that reaps orphans and passes signals on
+    #[arg(long)]
+    pub init: bool,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub network: Network,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Bind a directory or file of the host: SRC:DST[:ro]
+    #[arg(short, long, value_name = "SRC:DST[:OPTIONS]")]
+    pub volume: Vec<String>,
+    /// Write the container's id to this file, which must not be there
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<String>,
+    /// Note a label
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub label: Vec<String>,
+    #[command(flatten)]
+    pub image: Image,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// What the root file system is made of, and the command in it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Image {
+    /// Run in a copy of this directory instead of an image; `/` for a throwaway copy of this system
+    #[arg(long, value_name = "DIR")]
+    pub rootfs: Option<String>,
+    /// When to pull the image
+    #[arg(long, value_name = "missing|always|never")]
+    pub pull: Option<Policy>,
+    /// Choose this platform of the image
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
+    /// Say nothing while pulling
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The image (with --rootfs: the command)
+    pub image: Option<String>,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    Missing,
+    Always,
+    Never,
+}
+
+impl Policy {
+    pub fn word(self) -> &'static str {
+        match self {
+            Policy::Missing => "missing",
+            Policy::Always => "always",
+            Policy::Never => "never",
+        }
+    }
+}
+
+/// How a process in a container is started: the same words for `run` and `exec`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Process {
+    /// Keep stdin open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Set a variable; NAME alone takes it from here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Read variables from a file, NAME=VALUE on each line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<String>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// User, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+}
+
+/// Limits of the container as a whole.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Limits {
+    /// Memory limit (units b, k, m, g)
+    #[arg(short, long, value_name = "BYTES", conflicts_with = "mem")]
+    pub memory: Option<String>,
+    /// Limit of memory and swap together; -1 for none
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, conflicts_with = "swap")]
+    pub memory_swap: Option<String>,
+    /// Number of CPUs
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<String>,
+    /// Weight of CPU time (1024 is the usual)
+    #[arg(short = 'c', long, value_name = "N")]
+    pub cpu_shares: Option<String>,
+    /// Limit of processes and threads; -1 for none
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "pids")]
+    pub pids_limit: Option<i64>,
+    /// Memory limit in megabytes (Gocker's)
+    #[arg(long, value_name = "MB")]
+    pub mem: Option<u32>,
+    /// Swap limit in megabytes, beside --mem (Gocker's)
+    #[arg(long, value_name = "MB", requires = "mem")]
+    pub swap: Option<u32>,
+    /// Limit of processes and threads (Gocker's)
+    #[arg(long, value_name = "N")]
+    pub pids: Option<i64>,
+}
+
+/// The container's network.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Network {
+    /// Connect it to the bridge, to nothing, or leave it in the host's network
+    #[arg(long, visible_alias = "net", value_name = "bridge|host|none")]
+    pub network: Option<Mode>,
+    /// Its address on the bridge
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<String>,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub add_host: Vec<String>,
+    /// Ask this name server
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<String>,
+    /// Search names in this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
+    /// Set an option of resolv.conf
+    #[arg(long, value_name = "OPTION")]
+    pub dns_option: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    #[default]
+    Bridge,
+    Host,
+    None,
+}
+
+impl Mode {
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Bridge => "bridge",
+            Mode::Host => "host",
+            Mode::None => "none",
+        }
+    }
+}
+
+impl Network {
+    pub fn mode(&self) -> Mode {
+        self.network.unwrap_or_default()
+    }
+}
+
+/// `exec`.
+#[derive(Args, Clone, Debug)]
+pub struct Exec {
+    #[command(flatten)]
+    pub process: Process,
+    /// Name or id
+    pub container: String,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}

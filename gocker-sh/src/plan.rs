@@ -1,0 +1,269 @@
+//! Decides what is asked of each stage: from the options of `run` to five command lines. Touches nothing.
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use stage::Id;
+
+use crate::options::{Image, Limits, Mode, Network, Process, Run};
+
+/// The arguments of each stage that takes part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// `None` for `--rootfs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Vec<String>>,
+    pub mount_overlay: Vec<String>,
+    /// `None` when the container has no network of its own to make.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<Vec<String>>,
+    pub cgctl: Vec<String>,
+    pub nsrun: Vec<String>,
+}
+
+/// Whether anything of the container stays when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Afterlife {
+    /// `--rm`: nothing.
+    Remove,
+    /// Its record and its writable layer.
+    Keep,
+}
+
+impl Afterlife {
+    pub fn of(options: &Run) -> Afterlife {
+        // A copy of the running system has its writable layer in memory: there is nothing to keep.
+        if options.rm || options.image.rootfs.as_deref() == Some("/") {
+            Afterlife::Remove
+        } else {
+            Afterlife::Keep
+        }
+    }
+}
+
+/// A stage's arguments while they are put together.
+struct Words(Vec<String>);
+
+impl Words {
+    fn flag(&mut self, flag: &str, on: bool) {
+        if on {
+            self.0.push(flag.to_owned());
+        }
+    }
+
+    fn option(&mut self, flag: &str, value: Option<&str>) {
+        self.each(flag, value);
+    }
+
+    fn each<'a>(&mut self, flag: &str, values: impl IntoIterator<Item = &'a str>) {
+        // One word: a value that starts with a dash stays a value.
+        self.0.extend(values.into_iter().map(|value| format!("{flag}={value}")));
+    }
+
+    fn all<'a>(&mut self, flag: &str, values: &'a [String]) {
+        self.each(flag, values.iter().map(String::as_str));
+    }
+}
+
+/// # Errors
+/// The options contradict each other, or ask for what is not there.
+pub fn plan(options: &Run, id: &Id) -> Result<Plan> {
+    if options.image.rootfs.is_none() && options.image.image.is_none() {
+        bail!("an image is needed: gocker-sh run [OPTIONS] IMAGE [COMMAND] [ARG...]");
+    }
+    let netns = netns(&options.network, id);
+    let mut nsrun = nsrun(options, id)?;
+    if netns.is_none() {
+        nsrun.splice(0..0, [format!("--network={}", options.network.mode().word())]);
+    }
+    Ok(Plan {
+        pull: pull(&options.image),
+        mount_overlay: mount_overlay(options, id),
+        netns,
+        cgctl: cgctl(&options.limits, id)?,
+        nsrun,
+    })
+}
+
+fn pull(image: &Image) -> Option<Vec<String>> {
+    if image.rootfs.is_some() {
+        return None;
+    }
+    let mut words = Words(Vec::new());
+    words.option("--platform", image.platform.as_deref());
+    words.option("--pull", image.pull.map(crate::options::Policy::word));
+    words.flag("--quiet", image.quiet);
+    words.0.extend(image.image.clone());
+    Some(words.0)
+}
+
+fn mount_overlay(options: &Run, id: &Id) -> Vec<String> {
+    let rootfs = options.image.rootfs.as_deref();
+    let mut words = Words(Vec::new());
+    words.option("--lower", rootfs);
+    // The upper directory of a copy of `/` would lie inside its own lower directory.
+    words.flag("--tmpfs", rootfs == Some("/"));
+    words.flag("--volatile", rootfs != Some("/") && Afterlife::of(options) == Afterlife::Remove);
+    words.option("--id", Some(id.as_str()));
+    words.0
+}
+
+/// `None` when nsrun alone can do it: in the caller's network, or in an empty one.
+fn netns(network: &Network, id: &Id) -> Option<Vec<String>> {
+    let resolver =
+        !(network.dns.is_empty() && network.dns_search.is_empty() && network.dns_option.is_empty());
+    let mode = network.mode();
+    if mode != Mode::Bridge && !resolver {
+        return None;
+    }
+    let mut words = Words(Vec::new());
+    words.option("--network", (mode != Mode::Bridge).then_some(mode.word()));
+    words.option("--ip", network.ip.as_deref());
+    words.all("--dns", &network.dns);
+    words.all("--dns-search", &network.dns_search);
+    words.all("--dns-option", &network.dns_option);
+    words.option("--id", Some(id.as_str()));
+    Some(words.0)
+}
+
+fn cgctl(limits: &Limits, id: &Id) -> Result<Vec<String>> {
+    let set = |value: &Option<String>| value.clone().filter(|text| text != "0");
+    let memory = limits.mem.filter(|mb| *mb > 0).map(|mb| format!("{mb}M")).or_else(|| set(&limits.memory));
+    let total = limits.swap.map(|swap| format!("{}M", u64::from(limits.mem.unwrap_or(0)) + u64::from(swap)));
+    let total = total.or_else(|| set(&limits.memory_swap));
+    if total.is_some() && memory.is_none() {
+        bail!("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    let pids = limits.pids.or(limits.pids_limit).filter(|count| *count > 0).map(|count| count.to_string());
+    let mut words = Words(Vec::new());
+    words.option("--memory", memory.as_deref());
+    words.option("--memory-swap", total.as_deref());
+    words.option("--cpus", set(&limits.cpus).as_deref());
+    words.option("--cpu-shares", set(&limits.cpu_shares).as_deref());
+    words.option("--pids-limit", pids.as_deref());
+    words.option("--id", Some(id.as_str()));
+    Ok(words.0)
+}
+
+fn nsrun(options: &Run, id: &Id) -> Result<Vec<String>> {
+    let mut words = Words(Vec::new());
+    process(&mut words, &options.process);
+    words.option("--hostname", options.hostname.as_deref());
+    words.option("--entrypoint", options.entrypoint.as_deref());
+    words.flag("--init", options.init);
+    words.flag("--read-only", options.read_only);
+    for volume in &options.volume {
+        is_bind(volume)?;
+    }
+    words.all("--volume", &options.volume);
+    words.all("--add-host", &options.network.add_host);
+    words.option("--id", Some(id.as_str()));
+    words.0.push("--".to_owned());
+    // With --rootfs there is no image among the operands: the first is the command.
+    if options.image.rootfs.is_some() {
+        words.0.extend(options.image.image.clone());
+    }
+    words.0.extend(options.image.command.iter().cloned());
+    Ok(words.0)
+}
+
+/// The options of a process, which `run` and `exec` share.
+fn process(words: &mut Words, process: &Process) {
+    words.flag("--interactive", process.interactive);
+    words.flag("--tty", process.tty);
+    words.all("--env-file", &process.env_file);
+    words.all("--env", &process.env);
+    words.option("--workdir", process.workdir.as_deref());
+    words.option("--user", process.user.as_deref());
+}
+
+/// The arguments of `nsrun` that start `command` in the running container `id`.
+pub fn exec(options: &Process, id: &Id, command: &[String]) -> Vec<String> {
+    let mut words = Words(vec!["exec".to_owned()]);
+    process(&mut words, options);
+    words.0.push(id.to_string());
+    words.0.extend(command.iter().cloned());
+    words.0
+}
+
+fn is_bind(volume: &str) -> Result<()> {
+    let source = volume.split(':').next().unwrap_or_default();
+    if volume.contains(':') && (source.starts_with('/') || source.starts_with('.')) {
+        return Ok(());
+    }
+    bail!("cannot bind {volume}: only SRC:DST with a path of the host as SRC is supported, no named volumes");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> Id {
+        "a".repeat(64).parse().unwrap()
+    }
+
+    fn options(image: &str) -> Run {
+        let mut options = Run::default();
+        options.image.image = Some(image.to_owned());
+        options
+    }
+
+    fn line(words: &[String]) -> String {
+        words.join(" ").replace(id().as_str(), "ID")
+    }
+
+    #[test]
+    fn a_plain_run_asks_each_stage_for_what_it_does_anyway() {
+        let plan = plan(&options("busybox"), &id()).unwrap();
+        assert_eq!(line(plan.pull.as_ref().unwrap()), "busybox");
+        assert_eq!(line(&plan.mount_overlay), "--id=ID");
+        assert_eq!(line(plan.netns.as_ref().unwrap()), "--id=ID");
+        assert_eq!(line(&plan.cgctl), "--id=ID");
+        assert_eq!(line(&plan.nsrun), "--id=ID --");
+    }
+
+    #[test]
+    fn a_copy_of_the_running_system_is_in_memory_and_takes_the_operands_as_the_command() {
+        let mut options = options("sh");
+        options.image.rootfs = Some("/".to_owned());
+        options.image.command = vec!["-c".to_owned()];
+        let plan = plan(&options, &id()).unwrap();
+        assert_eq!(plan.pull, None);
+        assert_eq!(line(&plan.mount_overlay), "--lower=/ --tmpfs --id=ID");
+        assert_eq!(line(&plan.nsrun), "--id=ID -- sh -c");
+    }
+
+    #[test]
+    fn gockers_swap_counts_beside_memory_and_dockers_includes_it() {
+        let limits = Limits { mem: Some(128), swap: Some(0), pids: Some(20), ..Limits::default() };
+        assert_eq!(
+            line(&cgctl(&limits, &id()).unwrap()),
+            "--memory=128M --memory-swap=128M --pids-limit=20 --id=ID"
+        );
+        let limits = Limits { memory_swap: Some("-1".to_owned()), ..Limits::default() };
+        assert_eq!(
+            cgctl(&limits, &id()).unwrap_err().to_string(),
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        );
+    }
+
+    #[test]
+    fn zero_and_less_mean_no_limit() {
+        let limits = Limits {
+            memory: Some("0".to_owned()),
+            cpus: Some("0".to_owned()),
+            pids_limit: Some(-1),
+            ..Limits::default()
+        };
+        assert_eq!(line(&cgctl(&limits, &id()).unwrap()), "--id=ID");
+    }
+
+    #[test]
+    fn without_a_bridge_nsrun_alone_does_the_network() {
+        let mut network = Network { network: Some(Mode::Host), ..Network::default() };
+        assert_eq!(netns(&network, &id()), None);
+        network.dns = vec!["9.9.9.9".to_owned()];
+        assert_eq!(line(&netns(&network, &id()).unwrap()), "--network=host --dns=9.9.9.9 --id=ID");
+    }
+}

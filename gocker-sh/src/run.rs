@@ -1,0 +1,103 @@
+//! `run`: a new container, from its record on disk to the exit code of its command.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::{Context, Result, anyhow, bail};
+use stage::{Codes, Explain, Explained, Id};
+
+use crate::cli::Global;
+use crate::life::{self, Session};
+use crate::options::Run;
+use crate::plan::{Afterlife, plan};
+use crate::record::{Record, now};
+use crate::signals::Signals;
+use crate::spawn::Tools;
+use crate::store::{Hold, Store};
+use crate::{gc, names};
+
+/// Runs the command of a new container. Answers with its exit code.
+pub fn run(global: &Global, options: &Run) -> Result<u8> {
+    prepared(global, options).or_else(not_run)
+}
+
+/// Whatever failed, the command never ran: the codes below are its own.
+pub fn not_run(error: anyhow::Error) -> Result<u8> {
+    let known = Explained::of(&error);
+    let hint = known.and_then(|known| known.hint.clone());
+    let left = known.map(|known| known.left.clone()).unwrap_or_default();
+    let error = Err(anyhow!("{error:#}")).left(left).code(Codes::NOT_RUN);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn prepared(global: &Global, options: &Run) -> Result<u8> {
+    stage::need_root()?;
+    if options.process.interactive && options.process.tty && !std::io::stdin().is_terminal() {
+        bail!("cannot attach stdin to a TTY-enabled container because stdin is not a terminal");
+    }
+    let id = Id::mint()?;
+    let plan = plan(options, &id)?;
+    let store = Store::new(&global.roots);
+    gc::sweep(global, &store);
+    let (tools, signals) = (Tools::new(global)?, Signals::hold()?);
+    if let Some(path) = &options.cidfile {
+        write_cidfile(path, &id)?;
+    }
+    let hold = store.hold(&id)?;
+    let made = record(&store, &hold, options, plan);
+    let ended = match made {
+        Ok(record) => {
+            life::live(Session { store: &store, tools: &tools, signals: &signals, hold }, record, global)
+        }
+        Err(error) => Err(error).left(hold.remove().err().iter().map(|error| format!("{error:#}")).collect()),
+    };
+    if let (Some(path), true) = (&options.cidfile, !matches!(ended, Ok(life::Ended { ran: true, .. }))) {
+        // It names a container that never was.
+        std::fs::remove_file(path).ok();
+    }
+    Ok(ended?.code)
+}
+
+/// Puts the record of the new container on disk; its name is taken with it.
+fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) -> Result<Record> {
+    let image = options.image.rootfs.as_ref().or(options.image.image.as_ref());
+    let name = names::take(store, &hold.id, options.name.as_deref())?;
+    let record = Record {
+        id: hold.id.clone(),
+        name,
+        created: now(),
+        image: image.cloned().unwrap_or_default(),
+        afterlife: Afterlife::of(options),
+        labels: options.label.clone(),
+        plan,
+        document: None,
+        started: None,
+        process: None,
+        end: None,
+    };
+    let written = match record.afterlife {
+        Afterlife::Remove => record.write_run(store),
+        Afterlife::Keep => record.write_kept(store),
+    };
+    match written {
+        Ok(()) => Ok(record),
+        Err(error) => {
+            let back = names::give_back(store, &hold.id, &record.name);
+            Err(error).left(back.err().iter().map(|error| format!("{error:#}")).collect())
+        }
+    }
+}
+
+fn write_cidfile(path: &str, id: &Id) -> Result<()> {
+    let context = || format!("cannot write {path}");
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => file.write_all(id.as_str().as_bytes()).with_context(context),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("container ID file found, make sure the other container isn't running or delete {path}")
+        }
+        Err(error) => Err(error).context("open").with_context(context),
+    }
+}

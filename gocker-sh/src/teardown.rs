@@ -1,0 +1,134 @@
+//! Takes back what the stages made: the undo of each, side by side.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+use stage::Id;
+
+use crate::chain::{Bench, spawn};
+use crate::children::{Capture, Child, wait_for_all};
+use crate::spawn::{Blocked, Command, Stream, pipe};
+
+/// What is to be undone, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Undo {
+    /// The processes: kills what is alive. Needed when nsrun did not end by itself.
+    pub nsrun: bool,
+    pub mount_overlay: bool,
+    pub netns: bool,
+    pub cgctl: bool,
+    /// The writable layer stays.
+    pub keep_upper: bool,
+    /// The last figures of the cgroup are wanted.
+    pub stat: bool,
+}
+
+/// The last figures of a container's cgroup, as far as they matter here.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stat {
+    #[serde(default)]
+    pub oom_kills: u64,
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Memory {
+    /// Bytes.
+    pub limit: Option<u64>,
+}
+
+/// What the teardown found and how it went.
+pub struct Undone {
+    pub children: Vec<Child>,
+    pub stat: Option<Stat>,
+}
+
+impl Undo {
+    /// Everything that any stage may have made, whatever it was.
+    pub fn everything() -> Undo {
+        Undo { nsrun: true, mount_overlay: true, netns: true, cgctl: true, ..Undo::default() }
+    }
+}
+
+/// # Errors
+/// A stage could not take back what it made; it has said why. The others have been undone all the same.
+pub fn undo(bench: &Bench, what: &Undo) -> Result<Undone> {
+    let id = &bench.hold.id;
+    let mut children = Vec::new();
+    let mut failure = Ok(());
+    if what.nsrun {
+        // First and alone: as long as its processes live, nothing else can go.
+        let mut first = Vec::new();
+        failure = start(bench, &mut first, "nsrun", vec!["undo".to_owned(), id.to_string()], None);
+        failure = failure.and(wait(bench, &mut first));
+        children.append(&mut first);
+    }
+    let mut rest = Vec::new();
+    let mut stat = None;
+    if what.cgctl {
+        let (arguments, wants_stat) = cgctl(what, id);
+        let pipe = if wants_stat { Some(pipe()?) } else { None };
+        failure = failure.and(start(bench, &mut rest, "cgctl", arguments, pipe));
+    }
+    if what.mount_overlay {
+        let keep = what.keep_upper.then(|| "--keep-upper".to_owned());
+        let arguments = ["undo".to_owned()].into_iter().chain(keep).chain([id.to_string()]).collect();
+        failure = failure.and(start(bench, &mut rest, "mount-overlay", arguments, None));
+    }
+    if what.netns {
+        failure =
+            failure.and(start(bench, &mut rest, "netns", vec!["undo".to_owned(), id.to_string()], None));
+    }
+    failure = failure.and(wait(bench, &mut rest));
+    if let Some(text) = rest.iter().find_map(|child| child.stdout.as_ref()) {
+        stat = serde_json::from_slice(&text.text).ok();
+    }
+    children.append(&mut rest);
+    failure?;
+    if let Some(child) = children.iter().find(|child| child.code() != Some(0)) {
+        bail!("cannot remove all of container {}: {} failed", id.short(), child.tool);
+    }
+    Ok(Undone { children, stat })
+}
+
+fn cgctl(what: &Undo, id: &Id) -> (Vec<String>, bool) {
+    let mut words = vec!["undo".to_owned()];
+    if what.nsrun {
+        words.push("--kill".to_owned());
+    }
+    if what.stat {
+        words.push("--stat".to_owned());
+    }
+    words.push(id.to_string());
+    (words, what.stat)
+}
+
+fn start(
+    bench: &Bench,
+    children: &mut Vec<Child>,
+    tool: &'static str,
+    arguments: Vec<String>,
+    output: Option<(OwnedFd, OwnedFd)>,
+) -> Result<()> {
+    let command = Command {
+        tool,
+        arguments: bench.tools.words(arguments),
+        stdin: Stream::Null,
+        stdout: output.as_ref().map_or(Stream::Null, |(_, write)| Stream::from(write)),
+        stderr: Stream::Inherit,
+        inherited: vec![bench.hold.inherited()],
+        blocked: Blocked::AsNow,
+    };
+    let mut child = spawn(bench, command)?;
+    child.stdout = output.map(|(read, _)| Capture::of(read));
+    children.push(child);
+    Ok(())
+}
+
+/// Signals do not hurry what must be done.
+fn wait(bench: &Bench, children: &mut [Child]) -> Result<()> {
+    wait_for_all(children, bench.signals, |_| {}, |_, _, _| {})
+}
