@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use ipnet::Ipv4Net;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -14,7 +14,7 @@ use rtnetlink::{AddressMessageBuilder, LinkBridge};
 use stage::{Explain, Undo, shell};
 
 use crate::link::{self, Link};
-use crate::rtnl::{Request, Rtnl};
+use crate::rtnl::{Refused, Request, Rtnl};
 use crate::subnet::{Subnet, mac_of, mac_text};
 
 /// The bridge's name, as the original's.
@@ -25,6 +25,7 @@ pub const NAME: &str = "gocker0";
 pub struct Bridge {
     pub index: u32,
     pub mac: Vec<u8>,
+    pub mtu: u32,
     pub up: bool,
     /// `None`: whoever made the bridge did not come to its address.
     pub subnet: Option<Subnet>,
@@ -43,9 +44,18 @@ pub fn look(rtnl: &Rtnl) -> Result<Option<Bridge>> {
     if link.kind != "bridge" {
         bail!("cannot use link {NAME}: it is no bridge");
     }
-    let addresses = addresses.map_err(crate::rtnl::Refused::into_error)?;
-    let subnet = first_address(&addresses, link.index).map(Subnet::try_from).transpose()?;
-    Ok(Some(Bridge { index: link.index, mac: link.mac, up: link.up, subnet }))
+    let addresses = addresses.or_else(Refused::fail)?;
+    let subnet = first_address(&addresses, link.index).map(subnet_of).transpose()?;
+    Ok(Some(Bridge { index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet }))
+}
+
+/// The subnet whose gateway this address of the bridge is.
+fn subnet_of(address: Ipv4Net) -> Result<Subnet> {
+    let subnet = Subnet::try_from(address).with_context(|| format!("cannot use link {NAME}"))?;
+    if subnet.gateway() != address.addr() {
+        bail!("cannot use link {NAME}: its address {address} is not the first of its subnet");
+    }
+    Ok(subnet)
 }
 
 fn first_address(messages: &[RouteNetlinkMessage], index: u32) -> Option<Ipv4Net> {
@@ -109,10 +119,10 @@ fn add(rtnl: &Rc<Rtnl>, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
     let [created, found] = rtnl.try_all([create, link::get(NAME)])?;
     if let Err(refused) = created {
         ours.set(false);
-        return Err(refused.into_error());
+        return refused.fail();
     }
     let Some(link) = Link::found(found)? else { bail!("cannot make bridge {NAME}: it vanished") };
-    Ok(Bridge { index: link.index, mac: link.mac, up: link.up, subnet: None })
+    Ok(Bridge { index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet: None })
 }
 
 /// Gives an interface an address of the subnet.

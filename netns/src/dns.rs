@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+const HOST: &str = "/etc/resolv.conf";
 /// systemd-resolved's stub, and where it keeps the servers that it asks itself.
 const STUB: &str = "127.0.0.53";
 const UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
@@ -24,9 +25,14 @@ pub struct Resolv {
 }
 
 impl Resolv {
-    /// What the host itself uses.
+    /// What the host's programs are told.
     pub fn of_host() -> Result<Resolv> {
-        let host = Resolv::read("/etc/resolv.conf")?;
+        Resolv::read(HOST)
+    }
+
+    /// Whom the host itself asks.
+    pub fn upstream() -> Result<Resolv> {
+        let host = Resolv::of_host()?;
         if host.nameservers == [STUB] {
             return Resolv::read(UPSTREAM);
         }

@@ -18,14 +18,13 @@ pub struct Link {
     pub name: String,
     pub up: bool,
     pub mac: Vec<u8>,
+    pub mtu: u32,
     /// `bridge`, `veth`, ...; empty for hardware.
     pub kind: String,
     /// Index of the bridge that it is a port of.
     pub master: Option<u32>,
     /// Index of a veth's other end, in that end's namespace.
     pub peer: Option<u32>,
-    /// What this namespace calls the one that the other end is in.
-    pub peer_namespace: Option<i32>,
     pub alternative_names: Vec<String>,
 }
 
@@ -40,9 +39,9 @@ impl From<&LinkMessage> for Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Address(mac) => link.mac.clone_from(mac),
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Controller(index) => link.master = Some(*index),
                 LinkAttribute::Link(index) => link.peer = Some(*index),
-                LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(*id),
                 LinkAttribute::LinkInfo(infos) => link.kind = kind_of(infos),
                 LinkAttribute::PropList(names) => link.alternative_names = names_of(names),
                 _ => {}
@@ -84,7 +83,7 @@ impl Link {
         match answer {
             Ok(messages) => Ok(Link::all(&messages).next()),
             Err(refused) if refused.refusal.errno == Errno::ENODEV => Ok(None),
-            Err(refused) => Err(refused.into_error()),
+            Err(refused) => refused.fail(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It does not know what the messages mean; `rtnl` and `nft` do.
 
 use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -49,6 +50,11 @@ impl Netlink {
         socket.set_ext_ack(true).context("cannot ask netlink for its reasons: setsockopt")?;
         socket.set_cap_ack(true).context("cannot ask netlink for short answers: setsockopt")?;
         Ok(Netlink { socket, sequence: Cell::new(1) })
+    }
+
+    /// From now on hears what the group tells everybody.
+    pub fn join(&self, group: u32) -> Result<()> {
+        self.socket.add_membership(group).context("cannot listen to netlink: setsockopt")
     }
 
     /// Sends `datagram`, which holds `count` messages, numbering them.
@@ -113,6 +119,12 @@ impl Netlink {
             rest = rest.get(length..).unwrap_or_default();
         }
         Ok(())
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub const PREFIX: &str = "gocker-";
 /// File system of namespaces: NSFS_MAGIC in linux/magic.h.
 const NSFS: FsType = FsType(0x6e73_6673);
 /// The calling thread's own; `/proc/self` would be the first thread's.
-const OWN: &str = "/proc/thread-self/ns/net";
+pub const OWN: &str = "/proc/thread-self/ns/net";
 
 /// The container's namespace as `ip netns` calls it.
 pub fn name(id: &Id) -> String {
@@ -30,7 +31,12 @@ pub fn name(id: &Id) -> String {
 
 /// The file to which the container's namespace is bound.
 pub fn path(id: &Id) -> PathBuf {
-    Path::new(DIR).join(name(id))
+    named(&name(id))
+}
+
+/// The file to which the namespace of this name is bound.
+pub fn named(name: &str) -> PathBuf {
+    Path::new(DIR).join(name)
 }
 
 /// Whether a namespace is bound to the container's file, as far as this mount namespace shows.
@@ -38,10 +44,15 @@ pub fn is_there(id: &Id) -> bool {
     statfs(&path(id)).is_ok_and(|fs| fs.filesystem_type() == NSFS)
 }
 
-/// Makes a namespace, pins it, and runs `inside` in it. The thread then is where it was.
+/// Makes a namespace, pins it, and runs `inside` in it. The thread then is back in `home`.
 ///
 /// The caller must be single-threaded, or not mind that only this thread enters the namespace.
-pub fn make<T>(id: &Id, undo: &mut Undo, inside: impl FnOnce(&File) -> Result<T>) -> Result<T> {
+pub fn make<T>(
+    id: &Id,
+    home: impl AsFd,
+    undo: &mut Undo,
+    inside: impl FnOnce(&File) -> Result<T>,
+) -> Result<T> {
     let what = || format!("cannot make network namespace {}", name(id));
     shell(&["ip", "netns", "add", &name(id)]);
     directory(undo)?;
@@ -54,12 +65,10 @@ pub fn make<T>(id: &Id, undo: &mut Undo, inside: impl FnOnce(&File) -> Result<T>
     let mine = id.clone();
     undo.push(move || remove(&mine));
 
-    let home = File::open(OWN).with_context(what)?;
     unshare(CloneFlags::CLONE_NEWNET).context("unshare").with_context(what)?;
     let done = bind(&file).and_then(|namespace| inside(&namespace));
     // Also when that failed: what takes it back must act on the host.
-    setns(&home, CloneFlags::CLONE_NEWNET)
-        .context("cannot go back to the host's network namespace: setns")?;
+    setns(home, CloneFlags::CLONE_NEWNET).context("cannot go back to the host's network namespace: setns")?;
     done
 }
 

@@ -1,6 +1,7 @@
 //! rtnetlink(7), typed and synchronous: links, addresses and routes of one network namespace.
 
 use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
     NetlinkHeader, NetlinkSerializable,
@@ -48,12 +49,17 @@ pub struct Refused {
 
 impl Refused {
     /// The error that it is where nobody has a use for the refusal.
-    pub fn into_error(self) -> anyhow::Error {
-        let error = anyhow!("{}", self.refusal.errno).context(self.call).context(self.what);
+    pub fn fail<T>(self) -> Result<T> {
+        let failed = Err(anyhow!("{}", self.refusal.errno).context(self.call).context(self.what));
         match self.refusal.text {
-            Some(text) => Err::<(), _>(error).kernel(text).unwrap_err(),
-            None => error,
+            Some(text) => failed.kernel(text),
+            None => failed,
         }
+    }
+
+    /// Whether somebody has the name already.
+    pub fn exists(&self) -> bool {
+        self.refusal.errno == Errno::EEXIST
     }
 }
 
@@ -93,7 +99,7 @@ impl Rtnl {
     pub fn all<const N: usize>(&self, requests: [Request; N]) -> Result<[Vec<RouteNetlinkMessage>; N]> {
         let mut brought: [Vec<RouteNetlinkMessage>; N] = std::array::from_fn(|_| Vec::new());
         for (place, answer) in brought.iter_mut().zip(self.try_all(requests)?) {
-            *place = answer.map_err(Refused::into_error)?;
+            *place = answer.or_else(Refused::fail)?;
         }
         Ok(brought)
     }

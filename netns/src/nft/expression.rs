@@ -48,6 +48,7 @@ pub fn ip_saddr() -> Expression {
 }
 
 /// Whether what the registers from 1 on hold is in the set.
+#[derive(Clone, Copy)]
 pub enum Membership {
     In,
     NotIn,

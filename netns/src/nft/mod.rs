@@ -5,5 +5,4 @@ mod expression;
 mod ruleset;
 mod table;
 
-#[allow(unused_imports, reason = "used as soon as there is a command line")]
 pub use table::{Firewall, State};

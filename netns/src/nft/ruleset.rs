@@ -145,8 +145,16 @@ fn new_set(set: &Set, id: u32) -> Message {
         .number(3, set.flags)
         .number(4, set.kind)
         .number(5, set.length)
-        .number(10, id);
+        .number(10, id)
+        .bytes(13, &byte_order(set));
     message(NEWSET, NLM_F_CREATE, attributes, format!("add set ip {TABLE} {} {{ {} }}", set.name, set.key))
+}
+
+/// For nft(8), which prints interface names wrongly without it: NFTNL_UDATA_SET_KEYBYTEORDER 0, its length, and
+/// whether the key is in the host's byte order (1) or the network's (2).
+fn byte_order(set: &Set) -> Vec<u8> {
+    let order: u32 = if set.kind == IPV4_ADDR { 2 } else { 1 };
+    [&[0, 4], &order.to_ne_bytes()[..]].concat()
 }
 
 /// Makes the rules treat this bridge and subnet as one of ours.

@@ -19,7 +19,8 @@ const GETSETELEM: u16 = 13;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     AsItShouldBe,
-    /// Not there, or somebody (`nft flush ruleset`, an older netns) left something else of it.
+    Missing,
+    /// Somebody (an older netns, a hand) left something else of it.
     Other,
 }
 
@@ -59,15 +60,16 @@ impl Firewall {
             .context("cannot look at nf_tables")?;
         let unexpected = answers.iter().filter_map(|answer| answer.as_ref().err());
         match unexpected.into_iter().find(|refusal| refusal.errno != Errno::ENOENT) {
-            Some(refusal) => Err(refused("cannot look at nf_tables", refusal)),
+            Some(refusal) => refused("cannot look at nf_tables", refusal),
             None if right == questions.len() => Ok(State::AsItShouldBe),
+            None if answers.first().is_some_and(Result::is_err) => Ok(State::Missing),
             None => Ok(State::Other),
         }
     }
 
     /// Puts the whole table in the place of what is there of it, at once.
-    pub fn install(&self, networks: &[(&str, Subnet)]) -> Result<()> {
-        let messages = ruleset::install(networks);
+    pub fn install(&self, bridge: &str, subnet: Subnet) -> Result<()> {
+        let messages = ruleset::install(&[(bridge, subnet)]);
         for message in &messages {
             shell(&["nft", &message.what]);
         }
@@ -80,7 +82,7 @@ impl Firewall {
         shell(&["nft", &message.what]);
         match self.transact(vec![message])? {
             Some((_, refusal)) if refusal.errno != Errno::ENOENT => {
-                Err(refused(&format!("cannot remove table ip {TABLE}"), &refusal))
+                refused(&format!("cannot remove table ip {TABLE}"), &refusal)
             }
             _ => Ok(()),
         }
@@ -88,7 +90,7 @@ impl Firewall {
 
     fn change(&self, messages: Vec<Message>) -> Result<()> {
         match self.transact(messages)? {
-            Some((what, refusal)) => Err(refused(&format!("cannot {what}"), &refusal)),
+            Some((what, refusal)) => refused(&format!("cannot {what}"), &refusal),
             None => Ok(()),
         }
     }
@@ -130,11 +132,11 @@ fn get(kind: u16, attributes: Attributes) -> Message {
     Message { kind, flags: NLM_F_ACK, attributes, what: String::new() }
 }
 
-fn refused(what: &str, refusal: &Refusal) -> anyhow::Error {
-    let error = anyhow!("{}", refusal.errno).context("nf_tables").context(what.to_owned());
+fn refused<T>(what: &str, refusal: &Refusal) -> Result<T> {
+    let failed = Err(anyhow!("{}", refusal.errno).context("nf_tables").context(what.to_owned()));
     match &refusal.text {
-        Some(text) => Err::<(), _>(error).kernel(text).unwrap_err(),
-        None => error,
+        Some(text) => failed.kernel(text),
+        None => failed,
     }
 }
 
