@@ -1,6 +1,6 @@
 //! Waiting for an interface to go: the kernel removes those of a dead namespace some milliseconds later.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,13 @@ use crate::netlink::Netlink;
 /// RTNLGRP_LINK
 const LINKS: u32 = 1;
 const RTM_DELLINK: u16 = 17;
-/// A thousand namespaces die in less.
+/// Without any departure. A thousand namespaces die in less.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An ear for links that go, opened when first needed.
 #[derive(Default)]
 pub struct Departure {
     socket: OnceCell<Netlink>,
-    deadline: Cell<Option<Instant>>,
 }
 
 impl Departure {
@@ -39,8 +38,7 @@ impl Departure {
         if first {
             return Ok(true);
         }
-        let deadline = self.deadline.get().unwrap_or_else(|| Instant::now() + PATIENCE);
-        self.deadline.set(Some(deadline));
+        let deadline = Instant::now() + PATIENCE;
         let mut buffer = Vec::with_capacity(32 * 1024);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -67,8 +65,7 @@ impl Departure {
         if let Some(socket) = self.socket.get() {
             return Ok(socket);
         }
-        let socket = Netlink::open(NETLINK_ROUTE)?;
-        socket.join(LINKS)?;
+        let socket = Netlink::listen(NETLINK_ROUTE, LINKS)?;
         Ok(self.socket.get_or_init(|| socket))
     }
 }

@@ -52,9 +52,13 @@ impl Netlink {
         Ok(Netlink { socket, sequence: Cell::new(1) })
     }
 
-    /// From now on hears what the group tells everybody.
-    pub fn join(&self, group: u32) -> Result<()> {
-        self.socket.add_membership(group).context("cannot listen to netlink: setsockopt")
+    /// A socket that hears what the group tells everybody from now on.
+    pub fn listen(protocol: isize, group: u32) -> Result<Netlink> {
+        let mut socket = Socket::new(protocol).context("cannot open a netlink socket: socket")?;
+        // KERNEL: without a port of its own a socket hears nothing.
+        socket.bind_auto().context("cannot listen to netlink: bind")?;
+        socket.add_membership(group).context("cannot listen to netlink: setsockopt")?;
+        Ok(Netlink { socket, sequence: Cell::new(1) })
     }
 
     /// Sends `datagram`, which holds `count` messages, numbering them.

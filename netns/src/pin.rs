@@ -44,15 +44,16 @@ pub fn is_there(id: &Id) -> bool {
     statfs(&path(id)).is_ok_and(|fs| fs.filesystem_type() == NSFS)
 }
 
-/// Makes a namespace, pins it, and runs `inside` in it. The thread then is back in `home`.
+/// Makes a namespace, pins it, and runs `inside` in it. The thread then is back in `home`, also when that failed:
+/// what takes it back must act on the host.
 ///
 /// The caller must be single-threaded, or not mind that only this thread enters the namespace.
 pub fn make<T>(
     id: &Id,
     home: impl AsFd,
     undo: &mut Undo,
-    inside: impl FnOnce(&File) -> Result<T>,
-) -> Result<T> {
+    inside: impl FnOnce() -> Result<T>,
+) -> Result<(File, T)> {
     let what = || format!("cannot make network namespace {}", name(id));
     shell(&["ip", "netns", "add", &name(id)]);
     directory(undo)?;
@@ -66,8 +67,7 @@ pub fn make<T>(
     undo.push(move || remove(&mine));
 
     unshare(CloneFlags::CLONE_NEWNET).context("unshare").with_context(what)?;
-    let done = bind(&file).and_then(|namespace| inside(&namespace));
-    // Also when that failed: what takes it back must act on the host.
+    let done = bind(&file).and_then(|namespace| Ok((namespace, inside()?)));
     setns(home, CloneFlags::CLONE_NEWNET).context("cannot go back to the host's network namespace: setns")?;
     done
 }

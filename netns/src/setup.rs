@@ -37,10 +37,8 @@ pub fn run(
 fn alone(id: &Id, wanted: &Setup, records: &Path, home: &Lock, undo: &mut Undo) -> Result<Network> {
     let dns = resolver(wanted)?;
     record::make(records, id, undo)?;
-    pin::make(id, home, undo, |_| {
-        forwarding::relax()?;
-        inside::loopback(&Rtnl::open()?, id)
-    })?;
+    let (_, inner) = pin::make(id, home, undo, within)?;
+    inside::loopback(&inner, id)?;
     Ok(Network::bare(Some(pin::path(id)), dns))
 }
 
@@ -52,13 +50,16 @@ fn bridged(id: &Id, wanted: &Setup, records: &Path, ground: &Ground, undo: &mut 
     }
     record::make(records, id, undo)?;
     let plan = veth::Plan { id, bridge: bridge.index, subnet, address: wanted.ip };
-    let pair = pin::make(id, &ground.home, undo, |namespace| {
-        forwarding::relax()?;
-        let pair = veth::make(&ground.rtnl, &plan, namespace)?;
-        inside::connect(&Rtnl::open()?, id, &pair, subnet)?;
-        Ok(pair)
-    })?;
+    let (namespace, inner) = pin::make(id, &ground.home, undo, within)?;
+    let pair = veth::make(&ground.rtnl, &plan, &namespace)?;
+    inside::connect(&inner, id, &pair, subnet)?;
     Ok(Network::bridged(pin::path(id), &pair, &bridge, subnet, dns))
+}
+
+/// What can only be done by a thread that is in the namespace. The socket stays there when the thread leaves.
+fn within() -> Result<Rtnl> {
+    forwarding::relax()?;
+    Rtnl::open()
 }
 
 fn resolver(wanted: &Setup) -> Result<Resolv> {
