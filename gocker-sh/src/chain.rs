@@ -123,8 +123,9 @@ fn command<'a>(bench: &'a Bench, tool: &'static str, arguments: &[String]) -> Co
 
 /// Starts the process; its streams are not read here.
 pub fn spawn(bench: &Bench, command: Command) -> Result<Child> {
-    let (tool, words, started) = (command.tool, command.arguments.clone(), Instant::now());
-    let pid = bench.tools.start(command)?;
+    let started = Instant::now();
+    let pid = bench.tools.start(&command)?;
+    let Command { tool, arguments: words, .. } = command;
     Ok(Child { tool, words, pid, started, ended: None, stdout: None, stderr: None })
 }
 

@@ -8,13 +8,14 @@ use stage::{Codes, Document};
 use crate::chain::{self, Bench, Outcome};
 use crate::children::Child;
 use crate::cli::Global;
+use crate::image::Image;
 use crate::names;
 use crate::plan::Afterlife;
 use crate::record::{End, Process, Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store, remove_dir};
-use crate::supervise::{self, supervise};
+use crate::supervise::supervise;
 use crate::teardown::{Stat, Undo, undo};
 use crate::trace::Trace;
 
@@ -82,9 +83,8 @@ fn set_up_and_run(
     note(trace.as_deref_mut(), &built.children, Some(&document));
     let file: OwnedFd = chain::sealed(&document)?;
     let arguments = record.plan.nsrun.clone();
-    let ended =
+    let child =
         supervise(bench, &arguments, &file, |process| note_running(store, record, process, &document))?;
-    let supervise::Ended { child, .. } = ended;
     let code = child.code().unwrap_or(u8::MAX);
     let nsrun = if child.was_killed() { Nsrun::Killed } else { Nsrun::Done };
     note(trace, &[child], None);
@@ -107,6 +107,9 @@ fn note(trace: Option<&mut Trace>, children: &[Child], document: Option<&Documen
 
 /// The payload has begun: from now on others can see that it runs, and find it.
 fn note_running(store: &Store, record: &mut Record, process: Process, document: &Document) -> Result<()> {
+    if let Some(image) = Image::of(document)? {
+        image.tell(record);
+    }
     record.started = Some(now());
     record.process = Some(process);
     record.document =

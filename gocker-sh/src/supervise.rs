@@ -1,7 +1,6 @@
 //! Starts nsrun on the finished document and stays with it: notes what it reports, forwards signals, gets the code.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -13,13 +12,6 @@ use crate::children::{Capture, Child};
 use crate::record::Process;
 use crate::signals::{Event, Origin};
 use crate::spawn::{Blocked, Command, Stream, pipe};
-
-/// The end of nsrun.
-pub struct Ended {
-    pub child: Child,
-    /// When the payload's own program began, if it did.
-    pub running: Option<Instant>,
-}
 
 /// One line of `--json-fd`.
 #[derive(Deserialize)]
@@ -40,7 +32,7 @@ pub fn supervise(
     arguments: &[String],
     document: &OwnedFd,
     on_running: impl FnMut(Process) -> Result<()>,
-) -> Result<Ended> {
+) -> Result<Child> {
     let (read, write) = pipe()?;
     let mut words = vec![
         "--die-with-parent".to_owned(),
@@ -59,9 +51,9 @@ pub fn supervise(
     };
     let child = spawn(bench, command)?;
     drop(write);
-    let mut watch = Watch { child, facts: Capture::of(read), read_to: 0, running: None, on_running };
-    watch.to_the_end(bench)?;
-    Ok(Ended { child: watch.child, running: watch.running })
+    let mut watch = Watch { child, facts: Capture::of(read), read_to: 0, running: false, on_running };
+    watch.see_it_end(bench)?;
+    Ok(watch.child)
 }
 
 struct Watch<F> {
@@ -69,12 +61,13 @@ struct Watch<F> {
     facts: Capture,
     /// How far the facts have been looked at.
     read_to: usize,
-    running: Option<Instant>,
+    /// Whether the payload's own program has begun.
+    running: bool,
     on_running: F,
 }
 
 impl<F: FnMut(Process) -> Result<()>> Watch<F> {
-    fn to_the_end(&mut self, bench: &Bench) -> Result<()> {
+    fn see_it_end(&mut self, bench: &Bench) -> Result<()> {
         loop {
             if self.wait_readable(bench)? {
                 self.facts.read()?;
@@ -118,10 +111,10 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
             let line = &self.facts.text[self.read_to..self.read_to + length];
             self.read_to += length + 1;
             let fact: Fact = serde_json::from_slice(line).context("cannot read what nsrun reports")?;
-            if let (None, "running", Some(process)) =
+            if let (false, "running", Some(process)) =
                 (self.running, fact.process.status.as_str(), fact.process.process)
             {
-                self.running = Some(Instant::now());
+                self.running = true;
                 (self.on_running)(process)?;
             }
         }
