@@ -48,27 +48,32 @@ pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
         .transpose()?;
     let container = hold(&state)?;
     let door = Door::open(state.cgroup.as_ref())?;
+    let (ours, childs) = report::line().context("cannot start the command")?;
     // Before it can be seen from inside: nothing there may look into it or trace it (CVE-2016-9962). What the fork
     // below makes is the same; execve(2) makes the payload an ordinary process again.
     prctl::set_dumpable(false).context("prctl").context("cannot hide from the container")?;
-    setns(&container, NAMESPACES).call("setns").with_context(|| {
-        format!("cannot enter container {}", options.id)
-    })?;
+    let target = state.pid.to_string();
+    stage::shell(&[
+        "nsenter", "--target", &target, "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup",
+    ]);
+    setns(&container, NAMESPACES)
+        .call("setns")
+        .with_context(|| format!("cannot enter container {}", options.id))?;
     let start = prepare(options, &state, &client, (stdin, &callers))?;
-    let (ours, childs) = report::line().context("cannot start the command")?;
-    let child = match sys::fork_into(0, door.for_clone()).call("clone3").context("cannot start the command")? {
-        Fork::Parent(child) => child,
-        Fork::Child => {
-            drop(ours);
-            if let Err(error) = enter(&start, &door, &container, &childs) {
-                childs.send_failure(&error);
+    let child =
+        match sys::fork_into(0, door.for_clone()).call("clone3").context("cannot start the command")? {
+            Fork::Parent(child) => child,
+            Fork::Child => {
+                drop(ours);
+                if let Err(error) = enter(&start, &door, &container, &childs) {
+                    childs.send_failure(&error);
+                }
+                sys::exit_now(i32::from(stage::Codes::NOT_RUN))
             }
-            sys::exit_now(i32::from(stage::Codes::NOT_RUN))
-        }
-    };
+        };
     drop(childs);
     ours.go()?;
-    Watch::new(child, ours, &signals, callers).to_the_end(|| Ok(()))
+    Watch::new(child, ours, &signals, callers).see_out(|| Ok(()))
 }
 
 /// A descriptor of the container's first process.
@@ -76,7 +81,9 @@ fn hold(state: &State) -> Result<OwnedFd> {
     let Some(pid) = Pid::from_raw(state.pid) else { bail!("container {} is not running", state.id) };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(rustix::io::Errno::SRCH) => bail!("container {} is not running", state.id),
-        opened => opened.call("pidfd_open").with_context(|| format!("cannot enter container {}", state.id))?,
+        opened => {
+            opened.call("pidfd_open").with_context(|| format!("cannot enter container {}", state.id))?
+        }
     };
     // Only now is it certain that the descriptor is of the process that is looked at.
     if !state.is_running() {
@@ -122,7 +129,9 @@ fn enter(start: &Start, door: &Door, container: &OwnedFd, line: &End) -> Result<
     die_with_parent()?;
     // Its limits first, then the namespace in which its cgroup is the root.
     door.enter()?;
-    setns(container.as_fd(), CloneFlags::CLONE_NEWCGROUP).call("setns").context("cannot enter the container")?;
+    setns(container.as_fd(), CloneFlags::CLONE_NEWCGROUP)
+        .call("setns")
+        .context("cannot enter the container")?;
     let root = current_root()?;
     let slave = if start.terminal {
         let pty = open_terminal(&root, start.identity.uid(), start.window)?;

@@ -31,9 +31,13 @@ pub fn ls(roots: &RunRoot) -> Result<()> {
 fn entry(roots: &RunRoot, id: Id) -> Entry {
     let stopped = |id, error| Entry { id, status: "stopped", pid: None, start_time: None, error };
     match State::read(&record::dir(roots, &id)) {
-        Ok(Some(state)) if state.is_running() => {
-            Entry { id, status: "running", pid: Some(state.pid), start_time: Some(state.start_time), error: None }
-        }
+        Ok(Some(state)) if state.is_running() => Entry {
+            id,
+            status: "running",
+            pid: Some(state.pid),
+            start_time: Some(state.start_time),
+            error: None,
+        },
         Ok(_) => stopped(id, None),
         Err(error) => stopped(id, Some(format!("{error:#}"))),
     }

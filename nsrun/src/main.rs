@@ -2,6 +2,7 @@
 //!
 //! The command line and the document become an OCI runtime configuration (`spec/`), which one core executes
 //! (`container/`). It makes no network device, no cgroup and no overlay: it is given them, and enters them.
+#![deny(unsafe_code)]
 
 mod call;
 mod cli;

@@ -47,6 +47,7 @@ pub fn dir(roots: &RunRoot, id: &Id) -> PathBuf {
 /// # Errors
 /// There is one already.
 pub fn begin(dir: &Path, id: &Id, files: &[EtcFile]) -> Result<()> {
+    stage::shell(&["mkdir".as_ref(), dir.as_os_str()]);
     let make = || DirBuilder::new().mode(0o700).create(dir);
     let made = match make() {
         Err(error) if error.kind() == ErrorKind::NotFound => {

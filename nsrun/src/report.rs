@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
 };
 use serde::{Deserialize, Serialize};
 use stage::{Explain, Explained};
@@ -42,10 +43,11 @@ pub enum Heard {
     Closed,
 }
 
-/// nsrun's end and the child's.
+/// nsrun's end and the child's. To be made while /proc is still the host's.
 pub fn line() -> Result<(End, End)> {
-    let (ours, childs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
+    anyhow::ensure!(crate::sys::is_single_threaded(), "nsrun has more than one thread");
+    let (ours, childs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .context("socketpair")?;
     Ok((End(ours), End(childs)))
 }
 
@@ -131,7 +133,8 @@ impl End {
 }
 
 fn decoded(text: &[u8]) -> Result<anyhow::Error> {
-    let failure: Failure = serde_json::from_slice(text).context("cannot read why the command did not start")?;
+    let failure: Failure =
+        serde_json::from_slice(text).context("cannot read why the command did not start")?;
     let mut result: Result<()> = Err(anyhow!(failure.text));
     if let Some(code) = failure.code {
         result = result.code(code);

@@ -66,11 +66,8 @@ fn live(
     let process = spec.process().as_ref().context("the configuration has no process")?;
     let root = spec.root().as_ref().context("the configuration has no root")?;
     let accounts = accounts(&open_root(root.path())?)?;
-    let stdin = if options.process.tty {
-        Stdin::Null
-    } else {
-        Stdin::of(options.process.interactive, input.source)?
-    };
+    let stdin =
+        if options.process.tty { Stdin::Null } else { Stdin::of(options.process.interactive, input.source)? };
     let window = callers.as_ref().and_then(Callers::window);
     let start = Start::new(process, &accounts, stdin, window)?;
     let door = Door::open(input.sections.cgroup.as_ref())?;
@@ -88,7 +85,7 @@ fn live(
     let watch = Watch::new(child, line, signals, callers);
     match recorded {
         Err(error) => watch.give_up(error),
-        Ok(()) => watch.to_the_end(|| facts.running(&input.id, dir, (state.pid, state.start_time))),
+        Ok(()) => watch.see_out(|| facts.running(&input.id, dir, (state.pid, state.start_time))),
     }
 }
 

@@ -40,7 +40,12 @@ pub struct Start {
 impl Start {
     /// # Errors
     /// A word or a variable has a zero byte in it.
-    pub fn new(process: &Process, accounts: &Accounts, stdin: Stdin, window: Option<Winsize>) -> Result<Start> {
+    pub fn new(
+        process: &Process,
+        accounts: &Accounts,
+        stdin: Stdin,
+        window: Option<Winsize>,
+    ) -> Result<Start> {
         let words = process.args().clone().unwrap_or_default();
         let mut variables = process.env().clone().unwrap_or_default();
         if env::value(&variables, "HOME").is_none_or(str::is_empty) {
@@ -128,7 +133,8 @@ impl Start {
             Errno::ENOENT | Errno::ENOTDIR => Codes::NOT_FOUND,
             _ => Codes::NOT_EXECUTABLE,
         };
-        let failed: Result<()> = Err(anyhow!(errno)).context("execve").context(format!("cannot execute {shown}"));
+        let failed: Result<()> =
+            Err(anyhow!(errno)).context("execve").context(format!("cannot execute {shown}"));
         let there = root.find(Path::new(shown.as_ref()), Links::InRoot);
         let kind = there.as_ref().ok().and_then(|place| {
             let stat = rustix::fs::statat(place, c"", AtFlags::EMPTY_PATH).ok()?;
@@ -140,7 +146,9 @@ impl Start {
                 failed.hint(format!("is it executable for user {}?", self.identity.uid()))
             }
             (Errno::ENOENT, Some(_)) => failed.hint(interpreter_missing(root, Path::new(shown.as_ref()))),
-            (Errno::ENOEXEC, _) => failed.hint("it is neither a program for this machine nor a script with a #! line"),
+            (Errno::ENOEXEC, _) => {
+                failed.hint("it is neither a program for this machine nor a script with a #! line")
+            }
             (Errno::ELOOP, _) => failed.hint("a link of /proc could lead out of the container"),
             _ => failed,
         }
@@ -184,7 +192,8 @@ fn candidates(program: &str, path: &str) -> Vec<String> {
 }
 
 fn c_strings(words: &[String]) -> Result<Vec<CString>> {
-    let convert = |word: &String| CString::new(word.as_str()).with_context(|| format!("cannot pass on {word:?}"));
+    let convert =
+        |word: &String| CString::new(word.as_str()).with_context(|| format!("cannot pass on {word:?}"));
     words.iter().map(convert).collect()
 }
 

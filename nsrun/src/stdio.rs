@@ -63,7 +63,8 @@ pub fn arrange(stdin: &Stdin, root: &Root) -> Result<()> {
 fn container_null<'a>(root: &Root, null: &'a mut Option<OwnedFd>) -> Result<BorrowedFd<'a>> {
     if null.is_none() {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
-        let fd = root.open_file(Path::new("/dev/null"), flags).call("openat2").context("cannot open /dev/null")?;
+        let fd =
+            root.open_file(Path::new("/dev/null"), flags).call("openat2").context("cannot open /dev/null")?;
         anyhow::ensure!(
             is_null_device(fd.as_fd()),
             "cannot use the container's /dev/null: it is not the null device"

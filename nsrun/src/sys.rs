@@ -1,6 +1,6 @@
 //! The system calls that no crate wraps safely: the only file with `unsafe`.
 //!
-//! The rule for the child of [`fork_into`]: nsrun has one thread (checked before the fork), and clone3 is used
+//! The rule for the child of [`fork_into`]: nsrun has one thread ([`is_single_threaded`] is asked before), and clone3 is used
 //! with fork's semantics only (no CLONE_VM), so the child has a consistent copy of everything, the allocator
 //! included, and may go on in ordinary Rust. What it must not do is leave by another way than execve or
 //! [`exit_now`]: atexit handlers and destructors are the parent's.
@@ -33,12 +33,8 @@ pub struct Child {
 /// clone3(2) with fork's semantics: the child has `namespaces` (CLONE_NEW*) of its own, and is in `cgroup` (a
 /// directory of cgroup v2) from its first instruction.
 ///
-/// # Errors
-/// `EDEADLK` if this process has more than one thread; what clone3 reports.
+/// The caller has asked [`is_single_threaded`].
 pub fn fork_into(namespaces: i32, cgroup: Option<BorrowedFd>) -> nix::Result<Fork> {
-    if !is_single_threaded() {
-        return Err(Errno::EDEADLK);
-    }
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_PIDFD | namespaces;
     // SAFETY: every field is an integer, and zero is the value of "not used" for each.
@@ -56,18 +52,18 @@ pub fn fork_into(namespaces: i32, cgroup: Option<BorrowedFd>) -> nix::Result<For
         unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, std::mem::size_of::<libc::clone_args>()) };
     match Errno::result(answer)? {
         0 => Ok(Fork::Child),
-        // SAFETY: the kernel has stored a new descriptor there, which nobody else owns.
-        pid => Ok(Fork::Parent(Child {
-            pid: Pid::from_raw(i32::try_from(pid).unwrap_or(-1)),
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        })),
+        pid => {
+            // SAFETY: the kernel has stored a new descriptor there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Fork::Parent(Child { pid: Pid::from_raw(i32::try_from(pid).unwrap_or(-1)), pidfd }))
+        }
     }
 }
 
-fn is_single_threaded() -> bool {
+/// Whether this process may fork and go on in the child as above. To be asked while /proc is the host's.
+pub fn is_single_threaded() -> bool {
     // The link count of task/ is two more than the number of threads.
-    std::fs::metadata("/proc/self/task")
-        .is_ok_and(|meta| std::os::unix::fs::MetadataExt::nlink(&meta) == 3)
+    std::fs::metadata("/proc/self/task").is_ok_and(|meta| std::os::unix::fs::MetadataExt::nlink(&meta) == 3)
 }
 
 /// execve(2). Returns only if it failed.
@@ -87,8 +83,7 @@ pub fn exit_now(code: i32) -> ! {
 /// Marks every descriptor but stdin, stdout and stderr to be closed by execve(2).
 pub fn close_all_at_exec() -> nix::Result<()> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now, so no owner of a descriptor is cheated.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     Errno::result(answer).map(drop)
 }
 

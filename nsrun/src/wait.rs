@@ -42,10 +42,7 @@ impl Signals {
 /// Whether a signal to nsrun (or to PID 1 with `--init`) is meant for the payload: docker's list. Those about the
 /// receiver's own child, pipe, socket and terminal are not.
 pub fn forwarded(signal: Signal) -> bool {
-    !matches!(
-        signal,
-        Signal::SIGCHLD | Signal::SIGPIPE | Signal::SIGURG | Signal::SIGTTIN | Signal::SIGTTOU
-    )
+    !matches!(signal, Signal::SIGCHLD | Signal::SIGPIPE | Signal::SIGURG | Signal::SIGTTIN | Signal::SIGTTOU)
 }
 
 fn is_forwarded(number: i32) -> bool {
@@ -78,7 +75,7 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     /// Why the payload did not start. It is gone in any case.
-    pub fn to_the_end(mut self, on_running: impl FnOnce() -> Result<()>) -> Result<u8> {
+    pub fn see_out(mut self, on_running: impl FnOnce() -> Result<()>) -> Result<u8> {
         let ended = self.watch(on_running);
         if ended.is_err() {
             sys::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL).ok();

@@ -14,8 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
 use super::flags::Flags;
-use super::masks::make_read_only;
-use super::mounts::{attach_as, directory, unescaped};
+use super::mounts::{attach_as, directory, make_top_read_only, unescaped};
 use super::root::{Links, Root};
 use crate::call::Call;
 use crate::document::Cgroup;
@@ -51,7 +50,8 @@ impl Door {
         directories.dedup();
         let open = |path: &PathBuf| {
             let file = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path.join("tasks"));
-            let file = file.context("open tasks").with_context(|| format!("cannot join cgroup {}", path.display()));
+            let file =
+                file.context("open tasks").with_context(|| format!("cannot join cgroup {}", path.display()));
             Ok((path.clone(), file?))
         };
         directories.into_iter().map(open).collect()
@@ -71,6 +71,7 @@ impl Door {
     pub fn enter(&self) -> Result<()> {
         let Door::V1(tasks) = self else { return Ok(()) };
         for (path, file) in tasks {
+            stage::shell(&["sh", "-c", &format!("echo 0 > {}/tasks", path.display())]);
             let mut file: &File = file;
             file.write_all(b"0")
                 .context("write tasks")
@@ -100,7 +101,7 @@ pub fn mount(root: &Root, destination: &Path, flags: &Flags) -> Result<()> {
         hierarchy.mount_below(&place, root, destination, flags)?;
     }
     if flags.mount.contains(rustix::mount::MountFlags::RDONLY) {
-        make_read_only(root, &[destination])?;
+        make_top_read_only(root.find(destination, Links::InRoot).call("openat2")?.as_fd())?;
     }
     Ok(())
 }
@@ -136,7 +137,8 @@ impl Hierarchy {
         let Some(name) = &self.name else { return Ok(()) };
         bind(&self.path, root, &destination.join(name), flags)?;
         // `cpu` for `cpu,cpuacct`.
-        for controller in self.controllers.iter().filter(|controller| name.as_os_str() != controller.as_str()) {
+        for controller in self.controllers.iter().filter(|controller| name.as_os_str() != controller.as_str())
+        {
             match rustix::fs::symlinkat(name.as_os_str(), parent, controller.as_str()) {
                 Err(rustix::io::Errno::EXIST) => {}
                 made => made.call("symlinkat")?,
@@ -149,8 +151,7 @@ impl Hierarchy {
 /// `mountinfo` and `cgroup` of one process. A unified hierarchy beside others is left out: it has nothing that
 /// limits, and engines do not mount it, either.
 fn parse(mountinfo: &str, cgroup: &str) -> Vec<Hierarchy> {
-    let found: Vec<Hierarchy> =
-        mountinfo.lines().filter_map(|line| hierarchy(line, cgroup)).collect();
+    let found: Vec<Hierarchy> = mountinfo.lines().filter_map(|line| hierarchy(line, cgroup)).collect();
     let v1: Vec<Hierarchy> = found.iter().filter(|one| one.name.is_some()).cloned().collect();
     if v1.is_empty() { found.into_iter().take(1).collect() } else { v1 }
 }

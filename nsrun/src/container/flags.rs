@@ -144,7 +144,10 @@ mod tests {
     fn a_bind_has_attributes_and_propagation() {
         let flags = of("rbind,rprivate,ro,noatime");
         assert_eq!(flags.bind, Some(Bind::Recursive));
-        assert_eq!(flags.attributes.set, MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOATIME);
+        assert_eq!(
+            flags.attributes.set,
+            MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOATIME
+        );
         assert_eq!(flags.attributes.clear, MountAttrFlags::MOUNT_ATTR__ATIME);
         assert_eq!(flags.attributes.propagation, MountPropagationFlags::PRIVATE);
         assert!(flags.recursive_propagation);

@@ -32,6 +32,7 @@ pub fn hide<S: AsRef<Path>>(root: &Root, paths: &[S]) -> Result<()> {
             }
             Err(error) => Err(error),
         };
+        show(&["--bind", "./dev/null"], path);
         hidden.with_context(|| format!("cannot hide {}", path.display()))?;
     }
     Ok(())
@@ -58,9 +59,15 @@ pub fn make_read_only<S: AsRef<Path>>(root: &Root, paths: &[S]) -> Result<()> {
                 .and_then(|tree| attach_as(root, path, tree.as_fd(), place.as_fd(), &flags)),
             Err(error) => Err(error),
         };
+        show(&["-o", "rbind,ro", &format!(".{}", path.display())], path);
         done.with_context(|| format!("cannot make {} read-only", path.display()))?;
     }
     Ok(())
+}
+
+fn show(how: &[&str], path: &Path) {
+    let place = format!(".{}", path.display());
+    stage::shell(&["mount"].iter().chain(how).chain([place.as_str()].iter()).collect::<Vec<_>>());
 }
 
 /// What is at a path that may not be there. A link in it means that the path is not what it seems.

@@ -46,6 +46,7 @@ pub struct Container<'a> {
 impl Container<'_> {
     /// Starts the first process. It sets everything up and waits for [`End::go`] before it becomes the payload.
     pub fn launch(&self) -> Result<(Child, End)> {
+        self.show();
         let (ours, childs) = report::line().context("cannot start the command")?;
         let forked = sys::fork_into(self.new_namespaces().bits(), self.door.for_clone());
         match forked.call("clone3").context("cannot make namespaces")? {
@@ -58,6 +59,20 @@ impl Container<'_> {
                 sys::exit_now(i32::from(stage::Codes::NOT_RUN))
             }
         }
+    }
+
+    fn show(&self) {
+        let flags = self.new_namespaces();
+        let words = [
+            (CloneFlags::CLONE_NEWNS, "--mount"),
+            (CloneFlags::CLONE_NEWPID, "--pid"),
+            (CloneFlags::CLONE_NEWUTS, "--uts"),
+            (CloneFlags::CLONE_NEWIPC, "--ipc"),
+            (CloneFlags::CLONE_NEWNET, "--net"),
+        ];
+        let words = words.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| *word);
+        let more = ["--cgroup", "--fork", "--kill-child", "--propagation", "slave"];
+        stage::shell(&["unshare"].into_iter().chain(words).chain(more).collect::<Vec<_>>());
     }
 
     fn linux(&self) -> Option<&Linux> {
@@ -80,6 +95,11 @@ impl Container<'_> {
         })
     }
 
+    fn has_new(&self, typ: LinuxNamespaceType) -> bool {
+        let mut namespaces = self.linux().and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+        namespaces.any(|one| one.typ() == typ && one.path().is_none())
+    }
+
     fn be_first_process(&self, line: &End) -> Result<()> {
         // 1. Before anything else: it dies with nsrun, and nobody in the container may look into it (CVE-2016-9962).
         die_with_parent()?;
@@ -92,6 +112,10 @@ impl Container<'_> {
         self.join_namespaces()?;
         // 4. Its root file system and all mounts in it, still seen from the host's tree.
         let root = self.make_root()?;
+        // Only now: inside that namespace the paths of mountinfo and of /proc/self/cgroup begin at its root.
+        if self.has_new(LinuxNamespaceType::Cgroup) {
+            cgroup::unshare_namespace()?;
+        }
         self.set_names()?;
         let terminal = self.open_terminal(&root, line)?;
         self.restrict(&root)?;
@@ -108,8 +132,8 @@ impl Container<'_> {
         let namespaces = self.linux().and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
         for namespace in namespaces {
             match (namespace.typ(), namespace.path()) {
-                (LinuxNamespaceType::Cgroup, None) => cgroup::unshare_namespace()?,
                 (LinuxNamespaceType::Network, None) => {
+                    stage::shell(&["ip", "link", "set", "lo", "up"]);
                     sys::loopback_up().call("ioctl SIOCSIFFLAGS").context("cannot bring up interface lo")?;
                 }
                 (LinuxNamespaceType::Network, Some(path)) => join_network(path)?,
@@ -127,9 +151,13 @@ impl Container<'_> {
         let prepared = mounts::prepare(mounts)?;
         // Nothing that is mounted here reaches the host; what the host mounts below a slave still arrives.
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", slave).call("mount").context("cannot separate from the host's mounts")?;
+        rustix::mount::mount_change("/", slave)
+            .call("mount")
+            .context("cannot separate from the host's mounts")?;
         // pivot_root(2) wants a mount point.
         let context = || format!("cannot use root file system {}", path.display());
+        stage::shell(&["mount".as_ref(), "--rbind".as_ref(), path.as_os_str(), path.as_os_str()]);
+        stage::shell(&["cd".as_ref(), path.as_os_str()]);
         rustix::mount::mount_bind_recursive(path, path).call("mount").with_context(context)?;
         let root = Root::open(path).call("open").with_context(context)?;
         for one in &prepared {
@@ -143,7 +171,10 @@ impl Container<'_> {
 
     fn set_names(&self) -> Result<()> {
         if let Some(name) = self.spec.hostname() {
-            rustix::system::sethostname(name.as_bytes()).call("sethostname").context("cannot set the host name")?;
+            stage::shell(&["hostname", name]);
+            rustix::system::sethostname(name.as_bytes())
+                .call("sethostname")
+                .context("cannot set the host name")?;
         }
         if let Some(name) = self.spec.domainname() {
             rustix::system::setdomainname(name.as_bytes())
@@ -151,6 +182,7 @@ impl Container<'_> {
                 .context("cannot set the domain name")?;
         }
         for (key, value) in self.linux().and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten() {
+            stage::shell(&["sysctl", "-w", &format!("{key}={value}")]);
             set_sysctl(key, value).with_context(|| format!("cannot set sysctl {key}"))?;
         }
         Ok(())
@@ -172,9 +204,10 @@ impl Container<'_> {
             masks::make_read_only(root, linux.readonly_paths().as_deref().unwrap_or_default())?;
         }
         match self.spec.root() {
-            Some(wanted) if wanted.readonly() == Some(true) => mounts::make_root_read_only(root, wanted.path()),
+            Some(wanted) if wanted.readonly() == Some(true) => mounts::make_top_read_only(root.as_fd()),
             _ => Ok(()),
         }
+        .context("cannot make the root file system read-only")
     }
 }
 
@@ -184,6 +217,7 @@ fn is_tmpfs(mount: &oci_spec::runtime::Mount) -> bool {
 
 fn join_network(path: &Path) -> Result<()> {
     let join = || {
+        stage::shell(&["nsenter", &format!("--net={}", path.display())]);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = rustix::fs::open(path, flags, Mode::empty()).call("open")?;
         setns(namespace, CloneFlags::CLONE_NEWNET).call("setns")
@@ -205,6 +239,8 @@ fn set_sysctl(key: &str, value: &str) -> Result<()> {
 /// Swaps the roots and lets go of the old one (pivot_root(2), "pivot_root(\".\", \".\")").
 fn pivot(root: &Root) -> Result<()> {
     let swap = || {
+        stage::shell(&["pivot_root", ".", "."]);
+        stage::shell(&["umount", "--lazy", "."]);
         rustix::process::fchdir(root).call("fchdir")?;
         nix::unistd::pivot_root(".", ".").call("pivot_root")?;
         // The old root now lies over the new one, at the directory where we are.

@@ -73,15 +73,29 @@ impl Prepared<'_> {
     pub fn mount(&self, root: &Root) -> Result<()> {
         let destination = self.mount.destination();
         let typ = self.mount.typ().as_deref().unwrap_or("none");
+        self.show(typ);
         let done = match (&self.tree, typ) {
             (Some(tree), _) => self.bind(root, tree.as_fd()),
             (None, "cgroup" | "cgroup2") => cgroup::mount(root, destination, &self.flags),
             (None, _) => self.new_file_system(root, typ),
         };
         done.with_context(|| match (&self.tree, self.mount.source()) {
-            (Some(_), Some(source)) => format!("cannot bind {} at {}", source.display(), destination.display()),
+            (Some(_), Some(source)) => {
+                format!("cannot bind {} at {}", source.display(), destination.display())
+            }
             _ => format!("cannot mount {typ} at {}", destination.display()),
         })
+    }
+
+    fn show(&self, typ: &str) {
+        let options = self.mount.options().as_deref().unwrap_or_default().join(",");
+        let source = self.mount.source().as_deref().unwrap_or(Path::new(typ)).to_string_lossy();
+        // As mount(8) has it, in the container's root file system.
+        let destination = format!(".{}", self.mount.destination().display());
+        match self.tree {
+            Some(_) => stage::shell(&["mount", "-o", &options, &source, &destination]),
+            None => stage::shell(&["mount", "-t", typ, "-o", &options, &source, &destination]),
+        }
     }
 
     fn new_file_system(&self, root: &Root, typ: &str) -> Result<()> {
@@ -146,20 +160,20 @@ fn change_by_remount(place: BorrowedFd, flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Makes the root itself read-only, but not what is mounted below it.
-pub fn make_root_read_only(root: &Root, path: &Path) -> Result<()> {
+/// Makes the mount at `place` read-only, but not what is mounted below it.
+pub fn make_top_read_only(place: BorrowedFd) -> Result<()> {
     let attributes = Attributes { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..Attributes::none() };
-    let done = match sys::mount_setattr(root.as_fd(), attributes, false) {
+    match sys::mount_setattr(place, attributes, false) {
         // KERNEL(5.12): mount_setattr.
         Err(Errno::ENOSYS) => {
-            let own = mounts_at_and_below(path)?.into_iter().rfind(|(mount, _)| mount == path);
+            let top = std::fs::read_link(by_descriptor(place)).context("readlink")?;
+            let own = mounts_at_and_below(&top)?.into_iter().rfind(|(mount, _)| *mount == top);
             let kept = own.map_or(MountFlags::empty(), |(_, kept)| kept);
             let flags = MountFlags::BIND | MountFlags::RDONLY | kept;
-            rustix::mount::mount_remount(path, flags, c"").call("mount")
+            rustix::mount::mount_remount(by_descriptor(place), flags, c"").call("mount")
         }
         done => done.call("mount_setattr"),
-    };
-    done.context("cannot make the root file system read-only")
+    }
 }
 
 /// mount(2) of a new file system, onto a descriptor.

@@ -124,7 +124,9 @@ impl Root {
             let kind = if left.is_empty() { make } else { make.map(|_| Kind::Directory) };
             let next = open_or_make(here, &name, kind)?;
             match FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode) {
-                FileType::Symlink if links == Links::Refused || followed == MAX_LINKS => return Err(Errno::LOOP),
+                FileType::Symlink if links == Links::Refused || followed == MAX_LINKS => {
+                    return Err(Errno::LOOP);
+                }
                 FileType::Symlink => {
                     followed += 1;
                     let target = rustix::fs::readlinkat(&next, c"", Vec::new())?.into_bytes();

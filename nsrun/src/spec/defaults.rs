@@ -72,7 +72,10 @@ pub fn capabilities(uid: u32) -> LinuxCapabilities {
 }
 
 pub fn mounts() -> Vec<Mount> {
-    MOUNTS.iter().map(|(destination, typ, source, options)| mount(destination, typ, source, options)).collect()
+    MOUNTS
+        .iter()
+        .map(|(destination, typ, source, options)| mount(destination, typ, source, options))
+        .collect()
 }
 
 fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount {

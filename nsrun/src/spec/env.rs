@@ -136,10 +136,7 @@ mod tests {
     use super::*;
 
     fn client(file: &str) -> Client {
-        Client {
-            env: vec![("HERE".to_owned(), "value".to_owned())],
-            env_files: vec![file.to_owned()],
-        }
+        Client { env: vec![("HERE".to_owned(), "value".to_owned())], env_files: vec![file.to_owned()] }
     }
 
     fn options(env: &[&str], tty: bool) -> ProcessOptions {
@@ -163,7 +160,10 @@ mod tests {
     fn later_sources_win_and_keep_the_place() {
         assert_eq!(of(&[], "", &[], false), "HOSTNAME=h");
         assert_eq!(of(&[], "", &[], true), "HOSTNAME=h TERM=xterm");
-        assert_eq!(of(&["TERM=vt100", "A=1"], "A=2\nB=1", &["B=2", "A=3"], true), "HOSTNAME=h TERM=vt100 A=3 B=2");
+        assert_eq!(
+            of(&["TERM=vt100", "A=1"], "A=2\nB=1", &["B=2", "A=3"], true),
+            "HOSTNAME=h TERM=vt100 A=3 B=2"
+        );
         assert_eq!(of(&["A=1", "A=2"], "", &[], false), "HOSTNAME=h A=2");
     }
 
@@ -179,7 +179,10 @@ mod tests {
             of(&[], "\u{feff}# no\n\n  A=\"q\" # yes\nB=\n", &[], false),
             "HOSTNAME=h A=\"q\" # yes B="
         );
-        assert_eq!(of(&[], "A B=1", &[], false), "cannot read f: line 1: variable 'A B' contains whitespaces");
+        assert_eq!(
+            of(&[], "A B=1", &[], false),
+            "cannot read f: line 1: variable 'A B' contains whitespaces"
+        );
         assert_eq!(of(&[], "\n=1", &[], false), "cannot read f: line 2: no variable name");
     }
 

@@ -55,7 +55,9 @@ pub fn files(
     net: &Net,
     hostname: &str,
 ) -> Result<Vec<EtcFile>> {
-    if hostname.is_empty() || hostname.len() > 64 || hostname.contains(|c: char| c.is_whitespace() || c == '\0')
+    if hostname.is_empty()
+        || hostname.len() > 64
+        || hostname.contains(|c: char| c.is_whitespace() || c == '\0')
     {
         bail!("cannot use host name {hostname:?}: it must have 1 to 64 bytes and no white space");
     }

@@ -115,8 +115,9 @@ mod tests {
 
     fn accounts() -> Accounts {
         Accounts {
-            passwd: "root:x:0:0:root:/root:/bin/sh\nbroken\n#c:x:1\napp:x:1000:1000::/home/app:\n77:x:5:6::/n:\n"
-                .to_owned(),
+            passwd:
+                "root:x:0:0:root:/root:/bin/sh\nbroken\n#c:x:1\napp:x:1000:1000::/home/app:\n77:x:5:6::/n:\n"
+                    .to_owned(),
             group: "root:x:0:\napp:x:1000:\nextra:x:2000:zed,app\nmore:x:3000:app\n".to_owned(),
         }
     }
@@ -146,7 +147,10 @@ mod tests {
         assert_eq!(of("nobody"), "cannot use user nobody: no such name in the container's /etc/passwd");
         assert_eq!(of("app:nil"), "cannot use group nil: no such name in the container's /etc/group");
         assert_eq!(of("-1"), "cannot use user -1: no such name in the container's /etc/passwd");
-        assert_eq!(of("4294967296"), "cannot use user 4294967296: no such name in the container's /etc/passwd");
+        assert_eq!(
+            of("4294967296"),
+            "cannot use user 4294967296: no such name in the container's /etc/passwd"
+        );
     }
 
     #[test]
