@@ -26,14 +26,22 @@ pub fn find(rtnl: &Rtnl, subnet: Subnet) -> Result<Option<String>> {
         RouteNetlinkMessage::NewRoute(route) if overlaps(route, subnet) => Some(route),
         _ => None,
     });
-    // The one that is best known, as `ip route` lists it, before those of other tables.
-    if let Some(route) = overlapping.min_by_key(|route| table(route) != u32::from(RouteHeader::RT_TABLE_MAIN))
-    {
+    // What people know it by, first: routes as `ip route` lists them, then those of other tables, then addresses.
+    let is_local = |route: &RouteMessage| route.header.kind == RouteType::Local;
+    let in_main = |route: &RouteMessage| table(route) == u32::from(RouteHeader::RT_TABLE_MAIN);
+    let route = overlapping.min_by_key(|route| (is_local(route), !in_main(route)));
+    let quoted = |route| -> Result<Option<String>> {
         let [links] = rtnl.all([link::list()])?;
-        return Ok(Some(format!("route \"{}\"", text(route, &name_in(&links)))));
+        Ok(Some(format!("route \"{}\"", text(route, &name_in(&links)))))
+    };
+    if let Some(route) = route.filter(|route| !is_local(route)) {
+        return quoted(route);
     }
     if let Some(address) = address(rtnl, subnet)? {
         return Ok(Some(address));
+    }
+    if let Some(route) = route {
+        return quoted(route);
     }
     let server = Resolv::upstream()?.nameservers.into_iter().find(|server| contains(subnet, server));
     Ok(server.map(|server| format!("name server {server}")))
@@ -52,7 +60,7 @@ fn name_in(links: &[RouteNetlinkMessage]) -> impl Fn(u32) -> String {
     }
 }
 
-/// An address of an interface that is down has no route.
+/// Also of an interface that is down, whose network has no route yet.
 fn address(rtnl: &Rtnl, subnet: Subnet) -> Result<Option<String>> {
     let mut every = rtnetlink::packet_route::address::AddressMessage::default();
     every.header.family = AddressFamily::Inet;

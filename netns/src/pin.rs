@@ -105,6 +105,9 @@ fn bind(file: &Path) -> Result<File> {
 /// Removes the pin. The namespace dies when its last process has gone, and its interfaces with it.
 pub fn remove(id: &Id) -> Result<()> {
     let file = path(id);
+    if file.exists() {
+        shell(&["ip", "netns", "delete", &name(id)]);
+    }
     attempt_all([
         Box::new(|| match umount2(&file, MntFlags::MNT_DETACH) {
             // EINVAL: nothing is mounted there.

@@ -41,9 +41,11 @@ impl Subnet {
     pub fn candidates(self, id: &Id) -> impl Iterator<Item = Ipv4Addr> {
         let digits = |range| u64::from_str_radix(&id.as_str()[range], 16).unwrap_or_default();
         let room = u64::from(self.room());
-        let (start, step) = (digits(12..27) % room, 1 + digits(27..42) % room);
+        let start = digits(12..27) % room;
+        // A step without a divisor in common with the room comes by every address once.
+        let step = (1 + digits(27..42) % room..).find(|step| gcd(*step, room) == 1).unwrap_or(1);
         (0..room).map(move |n| {
-            let index = (start + (n * step) % room) % room;
+            let index = (start + n * step) % room;
             self.address(u32::try_from(index).unwrap_or_default())
         })
     }
@@ -65,6 +67,10 @@ impl Subnet {
     fn nth(self, offset: u32) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.0.network()) + offset)
     }
+}
+
+fn gcd(one: u64, other: u64) -> u64 {
+    if other == 0 { one } else { gcd(other, one % other) }
 }
 
 impl FromStr for Subnet {
@@ -134,6 +140,17 @@ mod tests {
             let first: Vec<_> = net.candidates(&id("f00d")).take(20).collect();
             assert!(first.iter().all(|address| net.admits(*address).is_ok()), "{text}: {first:?}");
             assert_eq!(first, net.candidates(&id("f00d")).take(20).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn candidates_are_all_addresses_each_once() {
+        for text in ["10.0.0.0/30", "10.0.0.0/29", "10.0.0.0/28", "10.0.0.0/24", "10.0.0.0/20"] {
+            let net = subnet(text);
+            for _ in 0..20 {
+                let candidates: BTreeSet<_> = net.candidates(&Id::mint().unwrap()).collect();
+                assert_eq!(candidates.len(), net.room() as usize, "{text}");
+            }
         }
     }
 
