@@ -69,7 +69,17 @@ fn on_throwaway_host() {
     host.run(&["env", &format!("ROOTFS={}", rootfs.display()), "sh", "-c", PREPARE]).ok();
     std::fs::remove_dir_all(&rootfs).unwrap();
     let mut sleeper = host
-        .command(&["gocker-sh", "run", "--rm", "--name", "sleeper", "busybox", "sh", "-c", "echo up; exec sleep 1000"])
+        .command(&[
+            "gocker-sh",
+            "run",
+            "--rm",
+            "--name",
+            "sleeper",
+            "busybox",
+            "sh",
+            "-c",
+            "echo up; exec sleep 1000",
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

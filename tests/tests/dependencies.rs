@@ -6,8 +6,18 @@ use std::process::Command;
 use tests::bins;
 
 /// The licences that may be linked into the tools.
-const LICENCES: [&str; 10] =
-    ["MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "BSD-2-Clause", "Zlib", "Unicode-3.0", "0BSD", "CDLA-Permissive-2.0", "Unlicense"];
+const LICENCES: [&str; 10] = [
+    "MIT",
+    "Apache-2.0",
+    "ISC",
+    "BSD-3-Clause",
+    "BSD-2-Clause",
+    "Zlib",
+    "Unicode-3.0",
+    "0BSD",
+    "CDLA-Permissive-2.0",
+    "Unlicense",
+];
 
 /// HTTP, TLS and an asynchronous runtime are pull's alone.
 const PULL_ONLY: [&str; 6] = ["tokio", "reqwest", "hyper", "rustls", "ring", "zstd"];
@@ -15,13 +25,28 @@ const PULL_ONLY: [&str; 6] = ["tokio", "reqwest", "hyper", "rustls", "ring", "zs
 /// The crates that are linked into a tool, one `name version (licence)` a line.
 fn tree(tool: &str, format: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--package", tool, "--edges", "normal", "--prefix", "none", "--format", format])
+        .args([
+            "tree",
+            "--locked",
+            "--package",
+            tool,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            format,
+        ])
         .current_dir(bins::workspace())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
-    lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).filter(|line| !line.is_empty()).collect()
+    lines
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 #[test]
@@ -47,7 +72,9 @@ fn every_licence_is_on_the_list() {
             // One of several alternatives is enough; of those that all apply, each must be on the list.
             let alternatives = licence.split(" OR ").flat_map(|part| part.split('/'));
             let allowed = alternatives.into_iter().any(|part| {
-                part.trim_matches(['(', ')', ' ']).split(" AND ").all(|one| LICENCES.contains(&one.trim_matches(['(', ')', ' '])))
+                part.trim_matches(['(', ')', ' '])
+                    .split(" AND ")
+                    .all(|one| LICENCES.contains(&one.trim_matches(['(', ')', ' '])))
             });
             assert!(allowed, "{package}: {licence:?}");
         }

@@ -19,7 +19,11 @@ fn verbs(help: &str) -> Vec<String> {
     let section = help.split("\nCommands:\n").nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.is_empty());
     let words = lines.filter(|line| line.starts_with("  ") && !line.starts_with("    "));
-    words.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help").map(str::to_owned).collect()
+    words
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Every `--option` of a text. clap's own two are in every help and need no page.
@@ -54,7 +58,8 @@ fn described(page: &str) -> BTreeSet<String> {
 fn listed(help: &str) -> BTreeSet<String> {
     let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
     let declared = lines.map(|line| line.trim_start().split("  ").next().unwrap_or_default().to_owned());
-    let aliases = help.match_indices("[aliases: ").map(|(at, _)| help[at + 10..].split(']').next().unwrap_or_default());
+    let aliases =
+        help.match_indices("[aliases: ").map(|(at, _)| help[at + 10..].split(']').next().unwrap_or_default());
     options(&declared.chain(aliases.map(str::to_owned)).collect::<Vec<_>>().join("\n"))
 }
 
@@ -76,9 +81,17 @@ fn man_pages_and_help_name_the_same_options() {
 fn man_pages_name_every_verb_and_have_every_section() {
     for tool in TOOLS {
         let page = std::fs::read_to_string(bins::workspace().join(tool).join(format!("{tool}.1"))).unwrap();
-        for section in
-            ["NAME", "SYNOPSIS", "DESCRIPTION", "OPERATION", "OPTIONS", "EXIT STATUS", "FILES", "EXAMPLES", "SEE ALSO"]
-        {
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPERATION",
+            "OPTIONS",
+            "EXIT STATUS",
+            "FILES",
+            "EXAMPLES",
+            "SEE ALSO",
+        ] {
             let heading = [format!(".SH {section}"), format!(".SH \"{section}\"")];
             assert!(page.lines().any(|line| heading.contains(&line.to_owned())), "{tool}.1 lacks {section}");
         }
@@ -99,7 +112,8 @@ fn man_pages_have_no_faults() {
 
 #[test]
 fn shell_scripts_have_no_faults() {
-    let mut scripts: Vec<_> = ["demo/demo", "demo/need", ".ci/run"].map(|path| bins::workspace().join(path)).to_vec();
+    let mut scripts: Vec<_> =
+        ["demo/demo", "demo/need", ".ci/run"].map(|path| bins::workspace().join(path)).to_vec();
     let examples = std::fs::read_dir(bins::workspace().join("tests/examples")).unwrap();
     scripts.extend(examples.map(|entry| entry.unwrap().path()));
     let output = Command::new("shellcheck").args(&scripts).output().unwrap();
@@ -138,7 +152,11 @@ fn the_readmes_commands_work() {
 #[test]
 fn the_demo_works_and_leaves_nothing_but_its_image() {
     let host = Host::new();
-    let output = host.sh(&format!("GOCKER_BIN_DIR={} {}/demo/demo", bins::dir().display(), bins::workspace().display()));
+    let output = host.sh(&format!(
+        "GOCKER_BIN_DIR={} {}/demo/demo",
+        bins::dir().display(),
+        bins::workspace().display()
+    ));
     let text = output.clone().ok();
     assert!(text.contains("busybox") && text.contains("172.29."), "{output}");
     host.run(&["gocker-sh", "rmi", "busybox"]).ok();
