@@ -30,6 +30,7 @@ impl Records {
         let record = self.dir.join(id.as_str());
         let mut made = symlink(group.as_str(), &record);
         if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            stage::shell(&["mkdir", "-p", "-m", "700", &self.dir.to_string_lossy()]);
             stage::make_private_dir(&self.dir)?;
             made = symlink(group.as_str(), &record);
         }

@@ -121,6 +121,7 @@ fn claim(place: &Place, undo: &mut Undo) -> Result<()> {
             .hint(format!("a root with this id is there already; mount-overlay undo {id} takes it down"));
     }
     made.with_context(|| format!("cannot make directory {}: mkdir", run.display()))?;
+    stage::shell(&["mkdir", "-p", "-m", "700", &run.to_string_lossy()]);
     let run = run.clone();
     undo.push(move || stage::remove_tree(&run));
     make_dir(&place.rootfs(), 0o700)
@@ -167,7 +168,10 @@ fn in_memory(place: &Place, size: Option<Size>, undo: &mut Undo) -> Result<PathB
 fn make_upper(dir: &Path, topmost: &Path, volatile: bool) -> Result<Upper> {
     let upper = Upper { dir: place::upper(dir), work: place::work(dir), volatile };
     if !upper.dir.exists() {
-        stage::make_private_dir(dir)?;
+        if !dir.exists() {
+            stage::shell(&["mkdir", "-p", "-m", "700", &dir.to_string_lossy()]);
+            stage::make_private_dir(dir)?;
+        }
         make_dir(&upper.dir, 0o755)?;
         like(&upper.dir, topmost)?;
     }
@@ -190,15 +194,16 @@ fn on_disk(place: &Place, undo: &mut Undo) -> PathBuf {
 
 /// The root of the merged tree is the upper directory: it must look as the layers' root does.
 fn like(upper: &Path, topmost: &Path) -> Result<()> {
-    let context = || format!("cannot make {} like {}", upper.display(), topmost.display());
-    let root = std::fs::metadata(topmost).context("stat").with_context(context)?;
-    stage::shell(&["chmod", &format!("--reference={}", topmost.display()), &upper.to_string_lossy()]);
+    let root = std::fs::metadata(topmost)
+        .with_context(|| format!("cannot use {} as a layer: stat", topmost.display()))?;
+    for command in ["chown", "chmod"] {
+        let reference = format!("--reference={}", topmost.display());
+        stage::shell(&[command, &reference, &upper.to_string_lossy()]);
+    }
     std::os::unix::fs::chown(upper, Some(root.uid()), Some(root.gid()))
-        .context("chown")
-        .with_context(context)?;
+        .with_context(|| format!("cannot give {} its owner: chown", upper.display()))?;
     std::fs::set_permissions(upper, std::fs::Permissions::from_mode(root.mode() & 0o7777))
-        .context("chmod")
-        .with_context(context)
+        .with_context(|| format!("cannot give {} its mode: chmod", upper.display()))
 }
 
 fn make_dir(dir: &Path, mode: u32) -> Result<()> {

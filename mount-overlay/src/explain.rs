@@ -49,10 +49,21 @@ fn reason(errno: Errno) -> Option<&'static str> {
 
 fn hint(errno: Errno, overlay: &Overlay) -> Option<String> {
     match errno {
+        Errno::LOOP => overlap(overlay),
         Errno::NODEV => Some("modprobe overlay".to_owned()),
         Errno::INVAL => overlay.upper.as_ref().and_then(not_for_upper),
         _ => None,
     }
+}
+
+/// Which two directories overlap, as far as their names tell.
+fn overlap(overlay: &Overlay) -> Option<String> {
+    let upper = overlay.upper.iter().flat_map(|upper| [&upper.dir, &upper.work]);
+    let all: Vec<_> = overlay.lowers.iter().chain(upper).collect();
+    all.iter().enumerate().find_map(|(n, inner)| {
+        let outer = all.iter().enumerate().find(|(m, outer)| n != *m && inner.starts_with(outer))?.1;
+        Some(format!("{} lies inside {}", inner.display(), outer.display()))
+    })
 }
 
 /// overlayfs cannot write to a directory on overlayfs, as in a container, among others.
