@@ -216,7 +216,9 @@ impl Document {
     }
 
     fn push(&mut self, key: &str, value: &impl Serialize) -> Result<()> {
-        self.entries.push((key.to_owned(), serde_json::value::to_raw_value(value)?));
+        // What another standard's document holds verbatim may have line breaks between its tokens.
+        let value = one_line(serde_json::value::to_raw_value(value)?)?;
+        self.entries.push((key.to_owned(), value));
         Ok(())
     }
 }
@@ -288,6 +290,14 @@ mod tests {
     fn an_indented_document_comes_out_on_one_line() {
         let document = parse("{\n  \"gocker\": 1,\n  \"x\": [\n 1,\n \"a b\\\" \" ]\n}\n").unwrap();
         assert_eq!(document.to_line().unwrap(), "{\"gocker\":1,\"x\":[1,\"a b\\\" \"]}\n");
+    }
+
+    #[test]
+    fn what_is_added_is_on_one_line() {
+        let mut document = Document::new().unwrap();
+        let verbatim = RawValue::from_string("{\n  \"a\": \"b c\"\n}".to_owned()).unwrap();
+        document.add(Section::Image, &verbatim).unwrap();
+        assert_eq!(document.to_line().unwrap(), "{\"gocker\":1,\"image\":{\"a\":\"b c\"}}\n");
     }
 
     #[test]

@@ -1,0 +1,140 @@
+//! `pull rm`: removes names, and with its last name an image and the layers that no other image has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+use serde::Serialize;
+use stage::Explain;
+
+use crate::digest::Digest;
+use crate::image::Record;
+use crate::reference::Reference;
+use crate::store::{Retired, Store};
+
+/// What was done, in the words of docker's API.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Done {
+    Untagged(String),
+    Deleted(String),
+}
+
+/// What is to be done: decided for all operands before anything is removed.
+#[derive(Default)]
+struct Plan {
+    names: BTreeSet<Reference>,
+    images: Vec<Record>,
+}
+
+/// Removes what the operands name, and prints what that was as a JSON array.
+pub fn run(store: &Store, operands: &[String], force: bool) -> Result<u8> {
+    if !store.images().exists() {
+        bail!("cannot remove image {}: no such image", operands.join(", "));
+    }
+    let lock = store.lock()?;
+    let mut plan = Plan::default();
+    for operand in operands {
+        plan.add(store, operand, force)
+            .map_err(|error| error.context(format!("cannot remove image {operand}")))?;
+    }
+    let layers = unreferenced(store, &plan)?;
+    not_mounted(&layers, Path::new("/proc"))?;
+    let (mut done, mut retired) = (Vec::new(), Vec::new());
+    for name in &plan.names {
+        stage::shell(&["rm", &store.names().join(name.to_string()).to_string_lossy()]);
+        store.remove_name(name)?;
+        done.push(Done::Untagged(name.to_string()));
+    }
+    for record in &plan.images {
+        store.remove_record(record)?;
+        done.push(Done::Deleted(record.config.digest.to_string()));
+    }
+    for layer in &layers {
+        stage::shell(&["rm", "-r", &store.layer(layer).to_string_lossy()]);
+        retired.push(store.retire(layer)?);
+        done.push(Done::Deleted(layer.to_string()));
+    }
+    drop(lock);
+    retired.into_iter().try_for_each(Retired::remove)?;
+    stage::print_json(&done)?;
+    Ok(0)
+}
+
+impl Plan {
+    fn add(&mut self, store: &Store, operand: &str, force: bool) -> Result<()> {
+        let Some(found) = store.find(operand)? else { bail!("no such image") };
+        let names = store.names_of(&found.record.config.digest)?;
+        let named = operand.parse::<Reference>().ok().filter(|name| names.contains(name));
+        let going = match named {
+            Some(name) => going_with(&name, &names, &self.names),
+            None if names.iter().filter(|name| name.has_tag()).count() > 1 && !force => {
+                let all: Vec<String> =
+                    names.iter().filter(|n| n.has_tag()).map(Reference::familiar).collect();
+                return Err(anyhow!("it has several names: {}", all.join(", ")))
+                    .hint("remove the names one by one, or all with --force");
+            }
+            None => names.clone(),
+        };
+        self.names.extend(going);
+        let last = names.iter().all(|name| self.names.contains(name));
+        if last && self.images.iter().all(|other| other.config.digest != found.record.config.digest) {
+            self.images.push(found.record);
+        }
+        Ok(())
+    }
+}
+
+/// The name, and with the last tag of a repository its digests: nobody would see them any more.
+fn going_with(name: &Reference, names: &[Reference], gone: &BTreeSet<Reference>) -> Vec<Reference> {
+    let same = |other: &&Reference| other.name() == name.name();
+    let tag_left = |other: &Reference| other.has_tag() && other != name && !gone.contains(other);
+    if !name.has_tag() || names.iter().filter(same).any(tag_left) {
+        return vec![name.clone()];
+    }
+    names.iter().filter(same).cloned().collect()
+}
+
+/// The layers of the images that go which no other image has.
+fn unreferenced(store: &Store, plan: &Plan) -> Result<Vec<Digest>> {
+    if plan.images.is_empty() {
+        return Ok(Vec::new());
+    }
+    let going: BTreeSet<&Digest> = plan.images.iter().map(|record| &record.config.digest).collect();
+    let mut kept = BTreeSet::new();
+    for id in store.ids()?.iter().filter(|id| !going.contains(id)) {
+        kept.extend(store.record(id)?.into_iter().flat_map(|r| r.layers).map(|layer| layer.diff_id));
+    }
+    let layers: BTreeSet<&Digest> =
+        plan.images.iter().flat_map(|record| &record.layers).map(|layer| &layer.diff_id).collect();
+    let there = store.all_layers()?;
+    Ok(layers.into_iter().filter(|l| !kept.contains(l) && there.contains(l)).cloned().collect())
+}
+
+/// # Errors
+/// A layer is mounted in the mount namespace of a process that can be seen here.
+fn not_mounted(layers: &[Digest], proc: &Path) -> Result<()> {
+    if layers.is_empty() {
+        return Ok(());
+    }
+    let mut seen = BTreeSet::new();
+    for process in fs::read_dir(proc)?.flatten() {
+        let dir = process.path();
+        // A process that ends meanwhile, or is none.
+        let Ok(namespace) = fs::read_link(dir.join("ns/mnt")) else { continue };
+        let Ok(mounts) = fs::read(dir.join("mountinfo")) else { continue };
+        if !seen.insert(namespace) {
+            continue;
+        }
+        let mounts = String::from_utf8_lossy(&mounts);
+        for line in mounts.lines().filter(|line| line.contains(" overlay ")) {
+            if let Some(layer) = layers.iter().find(|layer| line.contains(layer.hex())) {
+                let at = line.split(' ').nth(4).unwrap_or("?");
+                return Err(anyhow!("cannot remove layer {}: it is mounted at {at}", layer.short()))
+                    .hint("remove the containers that use it first");
+            }
+        }
+    }
+    Ok(())
+}
