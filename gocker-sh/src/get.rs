@@ -1,4 +1,4 @@
-//! `pull`: has the stage pull an image, and says how it went in docker's words.
+//! `pull`: has the stage pull an image. The stage says how it goes, in docker's words, on stderr.
 
 use anyhow::Result;
 use serde_json::value::RawValue;
@@ -6,10 +6,8 @@ use stage::Document;
 
 use crate::cli::Global;
 use crate::image::Image;
-use crate::reference::familiar;
 use crate::spawn::Tools;
 use crate::store::Store;
-use crate::stored::Stored;
 use crate::{ask, gc};
 
 /// `pull`.
@@ -25,12 +23,10 @@ pub struct Pull {
     image: String,
 }
 
-/// Pulls the image, whether or not it is there.
+/// Pulls the image, whether or not it is there, and prints its whole name.
 pub fn pull(global: &Global, options: &Pull) -> Result<u8> {
     stage::need_root()?;
     gc::sweep(global, &Store::new(&global.roots));
-    let tools = Tools::new(global)?;
-    let before = Stored::all(&tools)?;
     let platform = options.platform.as_ref().map(|platform| format!("--platform={platform}"));
     let mut words = vec!["--pull=always"];
     words.extend(platform.as_deref());
@@ -38,24 +34,14 @@ pub fn pull(global: &Global, options: &Pull) -> Result<u8> {
         words.push("--quiet");
     }
     words.push(&options.image);
-    let text: Box<RawValue> = match ask::answer(&tools, "pull", &words)? {
+    let text: Box<RawValue> = match ask::answer(&Tools::new(global)?, "pull", &words)? {
         Ok(text) => text,
         // It has said why.
-        Err(code) => return Ok(code),
+        Err(_) => return Ok(stage::Codes::FAILED),
     };
     let document = Document::read(text.get().as_bytes())?;
     if let Some(image) = document.as_ref().map(Image::of).transpose()?.flatten() {
-        stage::print(&told(&image, &before, options.quiet))?;
+        stage::print(&format!("{}\n", image.reference))?;
     }
     Ok(0)
-}
-
-fn told(image: &Image, before: &[Stored], quiet: bool) -> String {
-    let (whole, digest) = (&image.reference, &image.manifest.digest);
-    if quiet {
-        return format!("{whole}\n");
-    }
-    let is_same = |one: &Stored| one.reference.as_ref() == Some(whole) && one.digest.as_ref() == Some(digest);
-    let status = if before.iter().any(is_same) { "Image is up to date" } else { "Downloaded newer image" };
-    format!("Digest: {digest}\nStatus: {status} for {}\n{whole}\n", familiar(whole))
 }

@@ -13,7 +13,6 @@ use crate::record::Record;
 pub struct Image {
     /// The whole reference, `docker.io/library/busybox:latest`.
     pub reference: String,
-    pub manifest: Descriptor,
     /// Its digest is what docker calls the image's id.
     pub config: Descriptor,
     #[serde(default)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::Global;
 use crate::filter::{Cut, Filters, has_label};
 use crate::listing::{Column, Format, Listing};
-use crate::reference::{matches, parts};
+use crate::reference::{familiar, matches, parts};
 use crate::spawn::Tools;
 use crate::stored::{self, Meant, Stored};
 use crate::{gc, human};
@@ -89,7 +89,8 @@ fn show(images: &[&Stored], options: &Images) -> Result<u8> {
 }
 
 fn row(image: &Stored, whole_id: bool, now: Timestamp) -> Value {
-    let (repository, tag, _) = image.familiar().map_or((NONE, None, None), parts);
+    let digest = image.digests.first().map(|name| familiar(name));
+    let (repository, tag, _) = image.familiar().or(digest).map_or((NONE, None, None), parts);
     let created = image.created.as_deref().unwrap_or_default();
     json!({
         "Repository": repository,

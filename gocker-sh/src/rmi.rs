@@ -81,7 +81,9 @@ fn decide(images: &[Stored], meant: &Meant, word: &str, records: &[Record], forc
         images.iter().filter(|image| image.id == *id).filter_map(|image| image.reference.clone()).collect();
     let user = records.iter().find(|record| uses(record, id, &names));
     match meant {
-        Meant::Reference { reference, .. } if names.len() > 1 => Ok(Decision::Untag(vec![reference.clone()])),
+        Meant::Reference { reference, .. } if names.iter().any(|name| name != reference) => {
+            Ok(Decision::Untag(vec![reference.clone()]))
+        }
         Meant::Reference { reference, .. } => match user {
             Some(user) if !force => bail!(
                 "conflict: unable to remove repository reference \"{word}\" (must force) - container {} is using its \

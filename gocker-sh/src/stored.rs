@@ -15,6 +15,9 @@ pub struct Stored {
     pub id: String,
     /// The whole form.
     pub reference: Option<String>,
+    /// The names with a digest that lead to the image, in the whole form.
+    #[serde(default)]
+    pub digests: Vec<String>,
     /// Digest of the manifest.
     pub digest: Option<String>,
     /// RFC 3339.
@@ -79,7 +82,10 @@ pub fn find(images: &[Stored], word: &str) -> Result<Meant> {
         return Ok(Meant::Id(image.id.clone()));
     }
     let wanted = whole(word);
-    if let Some(image) = images.iter().find(|image| image.reference.as_ref() == Some(&wanted)) {
+    if let Some(image) = images
+        .iter()
+        .find(|image| image.reference.as_ref() == Some(&wanted) || image.digests.contains(&wanted))
+    {
         return Ok(Meant::Reference { id: image.id.clone(), reference: wanted });
     }
     let mut ids: Vec<&String> =

@@ -147,7 +147,9 @@ impl Document {
         let Some((_, raw)) = self.entries.iter().find(|(name, _)| name == key) else {
             return Ok(None);
         };
+        // Not as an Option: what is null is there, and must not be added a second time.
         serde_json::from_str(raw.get())
+            .map(Some)
             .with_context(|| format!("cannot read the document: \"{key}\""))
             .code(Codes::USAGE)
     }
@@ -316,6 +318,16 @@ mod tests {
         document.add(Section::Cgroup, &1).unwrap();
         let error = document.add(Section::Cgroup, &2).unwrap_err();
         assert_eq!(error.to_string(), "cannot add to the document: section \"cgroup\" is already there");
+    }
+
+    #[test]
+    fn what_is_null_is_there() {
+        let mut document = parse("{\"gocker\":1,\"id\":null}").unwrap();
+        let error = document.identify(None).unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("cannot read the document: \"id\": invalid type: null"),
+            "{error:#}"
+        );
     }
 
     #[test]
