@@ -14,7 +14,7 @@ use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::{Reference, Version};
 use crate::registry::{Access, Credentials};
-use crate::rm;
+use crate::rm::{self, Extent};
 use crate::section;
 use crate::source::docker_archive::DockerArchive;
 use crate::source::oci::Layout;
@@ -28,7 +28,7 @@ Examples:
   pull --platform linux/arm64 localhost:5000/app:1.2 | jq .image.spec.config
   pull --name mine rootfs:/srv/debian-tree
   pull oci:./layout:latest
-  pull ls | jq -r '.[].names[]'
+  pull ls | jq -r '.[].reference'
   pull rm alpine";
 
 /// Fetch an image, verify it and unpack its layers
@@ -93,6 +93,9 @@ enum Verb {
         /// All names of an image that is given by its id
         #[arg(short, long)]
         force: bool,
+        /// Only the names: the image stays, without one
+        #[arg(long)]
+        untag: bool,
         /// Names, ids, or beginnings of ids
         #[arg(value_name = "IMAGE", required = true)]
         images: Vec<String>,
@@ -111,9 +114,14 @@ pub fn run(cli: Cli) -> Result<u8> {
     let store = Store::new(cli.roots.kept("pull"));
     match (cli.image, cli.verb) {
         (None, Some(Verb::Ls)) => ls::run(&store),
-        (None, Some(Verb::Rm { force, images })) => {
+        (None, Some(Verb::Rm { force, untag, images })) => {
             stage::need_root()?;
-            rm::run(&store, &images, force)
+            let extent = match (untag, force) {
+                (true, _) => Extent::Names,
+                (false, true) => Extent::AllNames,
+                (false, false) => Extent::Image,
+            };
+            rm::run(&store, &images, extent)
         }
         (None, Some(Verb::Undo { id: _ })) => Ok(0),
         (Some(image), None) => {

@@ -1,7 +1,7 @@
 //! `pull ls`: the images that are here.
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -9,19 +9,23 @@ use crate::image::Record;
 use crate::reference::Reference;
 use crate::store::Store;
 
-#[derive(Serialize)]
+/// An image by one of its tags, or one that has none.
+#[derive(Clone, Serialize)]
 struct Entry {
     id: Digest,
-    /// Names with a tag, complete.
-    names: Vec<String>,
-    /// Names with a digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    /// The names with a digest that lead to the image.
     digests: Vec<String>,
+    /// Of the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Value>,
     /// Of all files in all layers, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
@@ -34,30 +38,37 @@ struct Entry {
 /// Prints a JSON array.
 pub fn run(store: &Store) -> Result<u8> {
     let names = store.all_names()?;
-    let entry = |id: Digest| {
-        let own: Vec<&Reference> = names.iter().filter(|(_, of)| *of == id).map(|(name, _)| name).collect();
-        entry(store, id, &own)
-    };
-    let entries: Vec<Entry> = store.ids()?.into_iter().map(entry).collect();
+    let mut entries = Vec::new();
+    for id in store.ids()? {
+        let own = names.iter().filter(|(_, of)| *of == id).map(|(name, _)| name);
+        let (tags, digests): (Vec<&Reference>, Vec<&Reference>) = own.partition(|name| name.has_tag());
+        let entry = entry(store, id, &digests);
+        if tags.is_empty() {
+            entries.push(entry.clone());
+        }
+        let named = |tag: &&Reference| Entry { reference: Some(tag.to_string()), ..entry.clone() };
+        entries.extend(tags.iter().map(named));
+    }
     stage::print_json(&entries)?;
     Ok(0)
 }
 
 /// What can be said of an image: one whose record cannot be read is listed with that.
-fn entry(store: &Store, id: Digest, names: &[&Reference]) -> Entry {
-    let text = |tagged: bool| names.iter().filter(|n| n.has_tag() == tagged).map(|n| n.to_string()).collect();
+fn entry(store: &Store, id: Digest, digests: &[&Reference]) -> Entry {
     let (record, error) = match store.record(&id) {
         Ok(record) => (record, None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
     let layers: Vec<Digest> =
         record.iter().flat_map(|r| r.layers.iter().map(|l| l.diff_id.clone())).collect();
+    let spec = record.as_ref().map(of_spec).unwrap_or_default();
     Entry {
-        names: text(true),
-        digests: text(false),
+        reference: None,
+        digests: digests.iter().map(|name| name.to_string()).collect(),
         digest: record.as_ref().map(|record| record.manifest.digest.clone()),
-        created: record.as_ref().and_then(created),
+        created: spec.created,
         platform: record.as_ref().and_then(|record| Some(record.platform().ok()?.to_string())),
+        labels: spec.config.labels,
         size: layers.iter().map(|layer| store.layer_size(layer)).sum(),
         layers,
         error,
@@ -65,7 +76,20 @@ fn entry(store: &Store, id: Digest, names: &[&Reference]) -> Entry {
     }
 }
 
-fn created(record: &Record) -> Option<Value> {
-    let mut spec: serde_json::Map<String, Value> = serde_json::from_str(record.spec.get()).ok()?;
-    spec.remove("created").filter(Value::is_string)
+/// What a listing tells of the configuration.
+#[derive(Default, Deserialize)]
+struct Spec {
+    created: Option<Value>,
+    #[serde(default)]
+    config: Config,
+}
+
+#[derive(Default, Deserialize)]
+struct Config {
+    #[serde(rename = "Labels")]
+    labels: Option<Value>,
+}
+
+fn of_spec(record: &Record) -> Spec {
+    serde_json::from_str(record.spec.get()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use stage::Explain;
 
@@ -13,12 +13,23 @@ use crate::image::Record;
 use crate::reference::Reference;
 use crate::store::{Retired, Store};
 
-/// What was done, in the words of docker's API.
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Done {
-    Untagged(String),
-    Deleted(String),
+/// What was done, in the words of docker.
+#[derive(Default, Serialize)]
+struct Done {
+    untagged: Vec<String>,
+    /// Ids of images and diffIDs of layers.
+    deleted: Vec<String>,
+}
+
+/// How much goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Names, and images that have none then.
+    Image,
+    /// As before, also every name of an image that is given by its id.
+    AllNames,
+    /// Names alone.
+    Names,
 }
 
 /// What is to be done: decided for all operands before anything is removed.
@@ -28,34 +39,23 @@ struct Plan {
     images: Vec<Record>,
 }
 
-/// Removes what the operands name, and prints what that was as a JSON array.
-pub fn run(store: &Store, operands: &[String], force: bool) -> Result<u8> {
+/// Removes what the operands name, and prints what that was.
+pub fn run(store: &Store, operands: &[String], extent: Extent) -> Result<u8> {
     if !store.images().exists() {
         bail!("cannot remove image {}: no such image", operands.join(", "));
     }
     let lock = store.lock()?;
     let mut plan = Plan::default();
     for operand in operands {
-        plan.add(store, operand, force)
-            .map_err(|error| error.context(format!("cannot remove image {operand}")))?;
+        plan.add(store, operand, extent).with_context(|| format!("cannot remove image {operand}"))?;
+    }
+    if extent == Extent::Names {
+        plan.images.clear();
     }
     let layers = unreferenced(store, &plan)?;
     not_mounted(&layers, Path::new("/proc"))?;
-    let (mut done, mut retired) = (Vec::new(), Vec::new());
-    for name in &plan.names {
-        stage::shell(&["rm", &store.names().join(name.to_string()).to_string_lossy()]);
-        store.remove_name(name)?;
-        done.push(Done::Untagged(name.to_string()));
-    }
-    for record in &plan.images {
-        store.remove_record(record)?;
-        done.push(Done::Deleted(record.config.digest.to_string()));
-    }
-    for layer in &layers {
-        stage::shell(&["rm", "-r", &store.layer(layer).to_string_lossy()]);
-        retired.push(store.retire(layer)?);
-        done.push(Done::Deleted(layer.to_string()));
-    }
+    let mut done = Done::default();
+    let retired = plan.carry_out(store, &layers, &mut done)?;
     drop(lock);
     retired.into_iter().try_for_each(Retired::remove)?;
     stage::print_json(&done)?;
@@ -63,13 +63,34 @@ pub fn run(store: &Store, operands: &[String], force: bool) -> Result<u8> {
 }
 
 impl Plan {
-    fn add(&mut self, store: &Store, operand: &str, force: bool) -> Result<()> {
+    /// Names first: what is left if this is cut short is an image that can be removed by its id, then layers that
+    /// the next image with them takes over.
+    fn carry_out(&self, store: &Store, layers: &[Digest], done: &mut Done) -> Result<Vec<Retired>> {
+        for name in &self.names {
+            stage::shell(&["rm", &store.names().join(name.to_string()).to_string_lossy()]);
+            store.remove_name(name)?;
+            done.untagged.push(name.to_string());
+        }
+        for record in &self.images {
+            store.remove_record(record)?;
+            done.deleted.push(record.config.digest.to_string());
+        }
+        let mut retired = Vec::new();
+        for layer in layers {
+            stage::shell(&["rm", "-r", &store.layer(layer).to_string_lossy()]);
+            retired.push(store.retire(layer)?);
+            done.deleted.push(layer.to_string());
+        }
+        Ok(retired)
+    }
+
+    fn add(&mut self, store: &Store, operand: &str, extent: Extent) -> Result<()> {
         let Some(found) = store.find(operand)? else { bail!("no such image") };
         let names = store.names_of(&found.record.config.digest)?;
         let named = operand.parse::<Reference>().ok().filter(|name| names.contains(name));
         let going = match named {
             Some(name) => going_with(&name, &names, &self.names),
-            None if names.iter().filter(|name| name.has_tag()).count() > 1 && !force => {
+            None if extent == Extent::Image && names.iter().filter(|name| name.has_tag()).count() > 1 => {
                 let all: Vec<String> =
                     names.iter().filter(|n| n.has_tag()).map(Reference::familiar).collect();
                 return Err(anyhow!("it has several names: {}", all.join(", ")))
