@@ -17,20 +17,26 @@ pub struct Verified {
     expected: Option<Descriptor>,
     hasher: Hasher,
     read: u64,
+    /// Why it could not be read on: more to the point than what a decoder makes of that.
+    failed: Option<String>,
 }
 
 impl Verified {
     /// `expected` is `None` for a stream whose digest nobody has announced.
     pub fn new(stream: Stream, expected: Option<Descriptor>) -> Verified {
-        Verified { stream, expected, hasher: Hasher::default(), read: 0 }
+        Verified { stream, expected, hasher: Hasher::default(), read: 0, failed: None }
     }
 
     /// Reads what is left, and checks.
     ///
     /// # Errors
-    /// Size or digest are not what was announced.
+    /// It cannot be read, or its size or digest are not what was announced.
     pub fn finish(mut self) -> Result<()> {
-        io::copy(&mut self, &mut io::sink())?;
+        let drained = io::copy(&mut self, &mut io::sink());
+        if let Some(why) = self.failed {
+            bail!(why);
+        }
+        drained?;
         let Some(expected) = self.expected else { return Ok(()) };
         if self.read < expected.size {
             bail!("truncated: {} bytes instead of {}", self.read, expected.size);
@@ -41,15 +47,27 @@ impl Verified {
 
 impl Read for Verified {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        interrupt::check().map_err(io::Error::other)?;
-        let n = self.stream.read(buffer)?;
-        if let Some(expected) = &self.expected {
-            self.read += n as u64;
-            if self.read > expected.size {
-                return Err(io::Error::other(format!("larger than the {} bytes announced", expected.size)));
-            }
-            self.hasher.update(&buffer[..n]);
+        if let Some(why) = &self.failed {
+            return Err(io::Error::other(why.clone()));
         }
+        let read = self.next(buffer);
+        if let Err(error) = &read {
+            self.failed = Some(format!("{error:#}"));
+        }
+        read.map_err(io::Error::other)
+    }
+}
+
+impl Verified {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        interrupt::check()?;
+        let n = self.stream.read(buffer)?;
+        let Some(expected) = &self.expected else { return Ok(n) };
+        self.read += n as u64;
+        if self.read > expected.size {
+            bail!("larger than the {} bytes announced", expected.size);
+        }
+        self.hasher.update(&buffer[..n]);
         Ok(n)
     }
 }

@@ -39,13 +39,16 @@ pub fn resolve(
     wanted: Option<&Platform>,
 ) -> Result<Image> {
     let (mut descriptor, mut bytes) = (top, bytes);
+    // Whoever has chosen by an index need not look at what the configuration says.
+    let mut unchecked = wanted;
     for _ in 0..MAX_DEPTH {
         let (node, media_type) = manifest::parse(&bytes, Some(&descriptor.media_type))?;
         descriptor.media_type = media_type;
         let entries = match node {
-            Node::Manifest(manifest) => return of_manifest(blobs, (descriptor, bytes), manifest, wanted),
+            Node::Manifest(manifest) => return of_manifest(blobs, (descriptor, bytes), manifest, unchecked),
             Node::Index(entries) => entries,
         };
+        unchecked = None;
         descriptor = manifest::choose(&entries, wanted.unwrap_or(&Platform::host()))?.clone();
         let stream = blobs.manifest(&descriptor)?;
         bytes = blob::read_small(stream, &descriptor, manifest::MAX_BYTES)
@@ -117,7 +120,8 @@ fn fetch_layers(store: &Store, blobs: &dyn Blobs, layers: &[Layer], progress: Pr
     }
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(()),
+        // A signal leaves the rest of the queue.
+        None => interrupt::check(),
     }
 }
 

@@ -183,10 +183,28 @@ impl Store {
         let up = "../".repeat(name.to_string().split('/').count());
         let target = format!("{up}images/{}.json", id.hex());
         let temporary = parent.join(format!(".{}.tmp", std::process::id()));
-        remove_file(&temporary)?;
-        std::os::unix::fs::symlink(target, &temporary).with_context(context)?;
-        fs::rename(&temporary, &path).with_context(context)?;
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).with_context(context)
+        let placed =
+            std::os::unix::fs::symlink(target, &temporary).and_then(|()| fs::rename(&temporary, &path));
+        if placed.is_err() {
+            remove_file(&temporary)?;
+        }
+        placed.and_then(|()| fs::File::open(parent)?.sync_all()).with_context(context)
+    }
+
+    /// Removes what killed processes were about to put in the place of a record or a name. With the store's lock held.
+    pub fn remove_temporary(&self) -> Result<()> {
+        let mut dirs = vec![self.images(), self.names(), self.blobs()];
+        while let Some(dir) = dirs.pop() {
+            for name in listing(&dir)? {
+                let path = dir.join(&name);
+                if name.ends_with(".tmp") {
+                    remove_file(&path)?;
+                } else if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+                    dirs.push(path);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes a name, and the directories that have become empty with it. With the store's lock held.

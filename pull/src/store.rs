@@ -72,13 +72,20 @@ impl Store {
         self.dir.join("sizes").join(diff_id.hex())
     }
 
+    /// The directory of manifests and configurations.
+    pub fn blobs(&self) -> PathBuf {
+        self.dir.join("blobs/sha256")
+    }
+
     /// A manifest or a configuration, verbatim.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.dir.join("blobs/sha256").join(digest.hex())
+        self.blobs().join(digest.hex())
     }
 
     /// Makes the directories, and removes what killed pulls have left.
     pub fn prepare(&self) -> Result<()> {
+        // From here on what is made has the mode that it is made with.
+        nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         for dir in ["layers/sha256", "locks", "sizes", "images", "names", "blobs/sha256"] {
             make_private_dir(&self.dir.join(dir))?;
         }
@@ -87,21 +94,26 @@ impl Store {
 
     /// The lock on names, records and which layers there are.
     pub fn lock(&self) -> Result<Lock> {
-        Lock::take(&self.dir.join("lock"))
+        Lock::take(&self.lock_file())
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("lock")
     }
 
     fn sweep(&self) -> Result<()> {
-        for name in listing(&self.layers())? {
-            let Some(name) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")) else {
-                continue;
-            };
-            // Whoever still works on it has the lock.
+        for file in listing(&self.dir.join("locks"))? {
+            let Some(name) = file.strip_suffix(".lock") else { continue };
+            // Whoever still works under it has it.
             if let Some(lock) = Lock::try_take(&self.lock_of(name))? {
                 remove_tree(&self.partial(name))?;
                 lock.remove()?;
             }
         }
-        Ok(())
+        match Lock::try_take(&self.lock_file())? {
+            Some(_lock) => self.remove_temporary(),
+            None => Ok(()),
+        }
     }
 
     /// The layer `diff_id`, made by `unpack` unless it is there. Of several processes one makes it, the others wait.

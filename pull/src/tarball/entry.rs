@@ -70,16 +70,16 @@ pub fn read(
         _ => 0,
     };
     let layout = sparse::Layout::of(header, pax)?;
-    let id = |key: &str, field: std::io::Result<u64>| -> Result<u32> {
-        let number = pax.number(key)?.map_or(field, Ok).with_context(|| format!("malformed tar: {key}"))?;
+    let id = |key: &str, in_header: Result<u64>| -> Result<u32> {
+        let number = pax.number(key)?.map_or(in_header, Ok)?;
         // 2^32-1 is chown(2)'s word for "leave it".
         let id = u32::try_from(number).ok().filter(|id| *id != u32::MAX);
         id.with_context(|| format!("malformed tar: {key} {number}"))
     };
     let entry = Entry {
-        mode: header.mode().context("malformed tar: mode")? & 0o7777,
-        uid: id("uid", header.uid())?,
-        gid: id("gid", header.gid())?,
+        mode: field(header, 100..108, Header::mode)? & 0o7777,
+        uid: id("uid", field(header, 108..116, Header::uid))?,
+        gid: id("gid", field(header, 116..124, Header::gid))?,
         mtime: mtime(header, pax)?,
         xattrs: xattrs(pax),
         size: layout.real_size.unwrap_or(stored),
@@ -124,8 +124,8 @@ fn kind(header: &Header, path: &[u8], link: Vec<u8>) -> Result<Kind> {
 }
 
 fn device(header: &Header) -> Result<(u32, u32)> {
-    let major = header.device_major().context("malformed tar: device")?.unwrap_or(0);
-    let minor = header.device_minor().context("malformed tar: device")?.unwrap_or(0);
+    let major = field(header, 329..337, Header::device_major)?.unwrap_or(0);
+    let minor = field(header, 337..345, Header::device_minor)?.unwrap_or(0);
     // The kernel's dev_t has 12 and 20 bits (proc_devices(5)); more would become another device.
     if major >= 1 << 12 || minor >= 1 << 20 {
         bail!("malformed tar: device {major}:{minor}");
@@ -133,14 +133,23 @@ fn device(header: &Header) -> Result<(u32, u32)> {
     Ok((major, minor))
 }
 
+/// A number in a header. One that was left blank is 0, as for Go's archive/tar and GNU tar.
+fn field<T: Default>(
+    header: &Header,
+    place: std::ops::Range<usize>,
+    read: impl FnOnce(&Header) -> std::io::Result<T>,
+) -> Result<T> {
+    if header.as_bytes()[place].iter().all(|byte| matches!(byte, 0 | b' ')) {
+        return Ok(T::default());
+    }
+    read(header).context("malformed tar")
+}
+
 fn mtime(header: &Header, pax: &Pax) -> Result<Time> {
     match pax.get("mtime") {
         Some(text) => decimal_time(text).context("malformed tar: PAX mtime"),
         // A time before 1970 is stored in base 256, which the tar crate reads without its sign.
-        None => Ok(Time {
-            seconds: header.mtime().context("malformed tar: mtime")?.cast_signed(),
-            nanoseconds: 0,
-        }),
+        None => Ok(Time { seconds: field(header, 136..148, Header::mtime)?.cast_signed(), nanoseconds: 0 }),
     }
 }
 

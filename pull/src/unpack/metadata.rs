@@ -7,10 +7,10 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::place::{Parent, through_proc};
+use super::place::{Parent, open_inside, through_proc};
 use crate::tarball::{Entry, Time};
 
 const SPECIAL: u32 = 0o7000;
@@ -30,10 +30,7 @@ impl LateDirectory {
     }
 
     pub fn apply(&self, root: &OwnedFd, path: &[u8]) -> Result<()> {
-        let path = if path.is_empty() { b"." } else { path };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        let directory = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        let directory = match open_inside(root, path, OFlags::RDONLY | OFlags::NOFOLLOW) {
             // A later entry has put something else on the way.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             opened => opened.context("open")?,

@@ -48,6 +48,21 @@ impl Place<'_> {
     }
 }
 
+/// Opens the directory `path`, resolved inside `root`: no link leads out, not even an absolute one, and no mount is
+/// entered.
+pub fn open_inside(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = if path.is_empty() { b"." } else { path };
+    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+            // A rename or a mount anywhere on the host, at the moment a `..` was resolved (openat2(2)).
+            Err(Errno::AGAIN) => {}
+            opened => return opened,
+        }
+    }
+}
+
 /// The path of a name in an opened directory, for calls that take no descriptor.
 pub fn through_proc(directory: &impl AsFd, name: &[u8]) -> PathBuf {
     let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
@@ -72,13 +87,9 @@ impl Unpacker {
         Ok(parent)
     }
 
-    /// The directory `path`, resolved inside the layer: no link leads out, not even an absolute one, and no mount
-    /// is entered.
+    /// The directory `path` of the layer.
     pub fn open_parent(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() { b"." } else { path };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve)
+        open_inside(&self.root, path, OFlags::PATH)
     }
 
     /// Makes the directories on the way that no entry has announced.
