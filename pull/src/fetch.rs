@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::store::{Made, Store};
+use crate::unpack;
 
 /// Layers fetched and unpacked side by side, as docker does: each has its own connection.
 const SIDE_BY_SIDE: usize = 3;
@@ -84,15 +85,26 @@ pub fn store(
     names: &[Reference],
     progress: Progress,
 ) -> Result<()> {
+    let layers = &image.record.layers;
     loop {
-        fetch_layers(store, blobs, &image.record.layers, progress)?;
+        fetch_layers(store, blobs, layers, progress)?;
         let _lock = store.lock()?;
         // Until now somebody may have removed a layer that no image had.
-        if image.record.layers.iter().all(|layer| store.layer(&layer.diff_id).exists()) {
+        if layers.iter().all(|layer| store.layer(&layer.diff_id).exists()) {
+            layers.iter().skip(1).try_for_each(|layer| check_root(store, layer))?;
             interrupt::check()?;
             return store.save(image, names);
         }
     }
+}
+
+/// # Errors
+/// The layer hides all those below it, which overlayfs does for every directory but the root.
+fn check_root(store: &Store, layer: &Layer) -> Result<()> {
+    if unpack::is_opaque(&store.layer(&layer.diff_id))? {
+        bail!("layer {}: an opaque root above other layers is not supported", layer.digest);
+    }
+    Ok(())
 }
 
 fn fetch_layers(store: &Store, blobs: &dyn Blobs, layers: &[Layer], progress: Progress) -> Result<()> {

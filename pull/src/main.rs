@@ -11,6 +11,7 @@ mod interrupt;
 mod layer;
 mod ls;
 mod manifest;
+mod obtain;
 mod platform;
 mod progress;
 mod reference;

@@ -117,7 +117,8 @@ fn going_with(name: &Reference, names: &[Reference], gone: &BTreeSet<Reference>)
     names.iter().filter(same).cloned().collect()
 }
 
-/// The layers of the images that go which no other image has.
+/// The layers that no image has but those that go. When nothing is being pulled these are also the layers of pulls that
+/// failed half way.
 fn unreferenced(store: &Store, plan: &Plan) -> Result<Vec<Digest>> {
     if plan.images.is_empty() {
         return Ok(Vec::new());
@@ -127,10 +128,12 @@ fn unreferenced(store: &Store, plan: &Plan) -> Result<Vec<Digest>> {
     for id in store.ids()?.iter().filter(|id| !going.contains(id)) {
         kept.extend(store.record(id)?.into_iter().flat_map(|r| r.layers).map(|layer| layer.diff_id));
     }
-    let layers: BTreeSet<&Digest> =
+    let own: BTreeSet<&Digest> =
         plan.images.iter().flat_map(|record| &record.layers).map(|layer| &layer.diff_id).collect();
-    let there = store.all_layers()?;
-    Ok(layers.into_iter().filter(|l| !kept.contains(l) && there.contains(l)).cloned().collect())
+    let busy = store.is_busy()?;
+    let mut layers = store.all_layers()?;
+    layers.retain(|layer| !kept.contains(layer) && (!busy || own.contains(layer)));
+    Ok(layers)
 }
 
 /// # Errors

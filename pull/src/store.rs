@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use stage::{Durability, Lock, make_private_dir, remove_tree, replace_file};
+use stage::{Durability, Id, Lock, make_private_dir, remove_tree, replace_file};
 
 use crate::digest::Digest;
 use crate::interrupt;
@@ -101,6 +101,21 @@ impl Store {
         self.dir.join("lock")
     }
 
+    /// To be held from before the first layer is there until the image is stored: [`Store::is_busy`] then.
+    pub fn announce(&self) -> Result<Lock> {
+        wait_for(&self.lock_of(&format!("pull-{}", Id::mint()?.short())))
+    }
+
+    /// Whether a pull is going on, whose layers no image has yet.
+    pub fn is_busy(&self) -> Result<bool> {
+        for file in listing(&self.dir.join("locks"))? {
+            if file.starts_with("pull-") && Lock::try_take(&self.dir.join("locks").join(file))?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn sweep(&self) -> Result<()> {
         for file in listing(&self.dir.join("locks"))? {
             let Some(name) = file.strip_suffix(".lock") else { continue };
@@ -146,7 +161,7 @@ impl Store {
 
     /// A layer whose diffID is known only when it is made.
     pub fn new_layer(&self, unpack: impl FnOnce(&Path) -> Result<Unpacked>) -> Result<Unpacked> {
-        let name = format!("new-{}", std::process::id());
+        let name = format!("new-{}", Id::mint()?.short());
         let lock = wait_for(&self.lock_of(&name))?;
         let partial = self.partial(&name);
         let made = self.fill(&partial, unpack).and_then(|unpacked| {

@@ -1,13 +1,14 @@
-//! Challenges and credentials: what a registry asks for, and what docker's configuration has for it.
+//! Challenges and credentials: what a registry asks for, and what is stored for it on this machine.
 
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::str::FromStr;
 
 /// A user's name and password. Not shown by `{:?}`.
 #[derive(Clone)]
@@ -107,23 +108,46 @@ struct Auth {
     password: Option<String>,
 }
 
-/// What `docker login` has stored for this domain: in `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
-pub fn stored(domain: &str) -> Result<Option<Credentials>> {
-    let dir = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
-    let Some(path) = dir.or_else(home).map(|dir| dir.join("config.json")) else { return Ok(None) };
-    let text = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
-    };
-    of_configuration(&text, domain).with_context(|| format!("cannot read {}", path.display()))
+/// What `docker login`, `podman login` or `skopeo login` have stored for this repository (`domain/path`).
+pub fn stored(repository: &str) -> Result<Option<Credentials>> {
+    for path in files() {
+        let text = match std::fs::read(&path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        let found = of_configuration(&text, repository);
+        if let Some(found) = found.with_context(|| format!("cannot read {}", path.display()))? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
-fn of_configuration(text: &[u8], domain: &str) -> Result<Option<Credentials>> {
+/// docker's configuration, then that of podman and skopeo (containers-auth.json(5)).
+fn files() -> Vec<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let docker = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
+    let run = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| {
+        let uid = nix::unistd::getuid();
+        if uid.is_root() { PathBuf::from("/run") } else { PathBuf::from(format!("/run/user/{uid}")) }
+    });
+    let mut files: Vec<PathBuf> = variable("REGISTRY_AUTH_FILE").into_iter().collect();
+    files.extend(docker.map(|dir| dir.join("config.json")));
+    files.push(run.join("containers/auth.json"));
+    files.push(PathBuf::from(format!("/run/containers/{}/auth.json", nix::unistd::getuid())));
+    files
+}
+
+fn of_configuration(text: &[u8], repository: &str) -> Result<Option<Credentials>> {
     let configuration: Configuration = serde_json::from_slice(text)?;
-    let Some((_, auth)) = configuration.auths.into_iter().find(|(key, _)| host_of(key) == domain) else {
-        return Ok(None);
+    // podman and skopeo may have some for a part of a registry: what is nearest to the repository counts.
+    let scope_of = |key: &str| {
+        let scope = scope(key);
+        let rest = repository.strip_prefix(scope)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(scope.len())
     };
+    let nearest = configuration.auths.into_iter().filter_map(|(key, auth)| Some((scope_of(&key)?, auth)));
+    let Some((_, auth)) = nearest.max_by_key(|(length, _)| *length) else { return Ok(None) };
     match (auth.auth.filter(|auth| !auth.is_empty()), auth.username, auth.password) {
         (Some(auth), _, _) => {
             let decoded = String::from_utf8(STANDARD.decode(auth)?)?;
@@ -135,12 +159,14 @@ fn of_configuration(text: &[u8], domain: &str) -> Result<Option<Credentials>> {
     }
 }
 
-/// Keys are `host`, `https://host` or, for docker.io, `https://index.docker.io/v1/`.
-fn host_of(key: &str) -> &str {
+/// Keys are `host`, `host/part`, `https://host/v1/` of old or, for docker.io, `https://index.docker.io/v1/`.
+fn scope(key: &str) -> &str {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    match bare.split('/').next().unwrap_or_default() {
+    let bare = bare.trim_end_matches('/');
+    let bare = bare.strip_suffix("/v1").or_else(|| bare.strip_suffix("/v2")).unwrap_or(bare);
+    match bare {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        host => host,
+        scope => scope,
     }
 }
 
@@ -164,11 +190,14 @@ mod tests {
     #[test]
     fn credentials_are_found_for_their_host_only() {
         let text = br#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpwOnE="},"a:5000":{"username":"x","password":"y"},
-            "helped":{}},"credsStore":"z"}"#;
-        let basic = |domain: &str| of_configuration(text, domain).unwrap().map(|found| found.basic());
-        assert_eq!(basic("docker.io").as_deref(), Some("Basic dTpwOnE="));
-        assert_eq!(basic("a:5000").as_deref(), Some("Basic eDp5"));
-        assert_eq!(basic("a"), None);
-        assert_eq!(basic("helped"), None);
+            "a:5000/b/c":{"auth":"dTpwOnE="},"helped":{}},"credsStore":"z"}"#;
+        let basic = |repository: &str| of_configuration(text, repository).unwrap().map(|found| found.basic());
+        assert_eq!(basic("docker.io/library/x").as_deref(), Some("Basic dTpwOnE="));
+        assert_eq!(basic("a:5000/x").as_deref(), Some("Basic eDp5"));
+        assert_eq!(basic("a:5000/b/c").as_deref(), Some("Basic dTpwOnE="));
+        assert_eq!(basic("a:5000/b/cc").as_deref(), Some("Basic eDp5"));
+        assert_eq!(basic("a/x"), None);
+        assert_eq!(basic("a:50001/x"), None);
+        assert_eq!(basic("helped/x"), None);
     }
 }

@@ -32,7 +32,7 @@ pub struct Access {
     pub plain_http: bool,
     /// Certificates of authorities to trust beside the usual ones, PEM.
     pub authorities: Option<PathBuf>,
-    /// In place of those in docker's configuration.
+    /// In place of those that docker, podman or skopeo have stored.
     pub credentials: Option<Credentials>,
 }
 
@@ -77,7 +77,7 @@ impl Client {
         };
         let credentials = match &access.credentials {
             Some(given) => Some(given.clone()),
-            None => auth::stored(&reference.domain)?,
+            None => auth::stored(&reference.name())?,
         };
         let inner = Inner {
             http: http_client(&tls::Trust { host, authorities: access.authorities.as_deref() })?,

@@ -22,6 +22,7 @@ use metadata::LateDirectory;
 use path::Split;
 use place::{Parent, Place};
 use whiteout::Whiteout;
+pub use whiteout::is_opaque;
 
 /// Bytes copied at a time into a file.
 const BUFFER: usize = 128 << 10;

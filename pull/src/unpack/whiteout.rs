@@ -4,9 +4,11 @@
 //! `trusted.overlay.opaque` of its directory (OCI image-spec, layer.md; kernel, filesystems/overlayfs.rst).
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, Mode, Stat, XattrFlags};
+use rustix::io::Errno;
 
 use super::place::through_proc;
 
@@ -58,6 +60,14 @@ pub fn make_opaque_at(directory: &OwnedFd, name: &[u8]) -> Result<()> {
     let path = through_proc(directory, name);
     rustix::fs::lsetxattr(path, OPAQUE, b"y", XattrFlags::empty())
         .with_context(|| format!("setxattr {OPAQUE}"))
+}
+
+/// Whether what the layers below have in a directory is hidden.
+pub fn is_opaque(directory: &Path) -> Result<bool> {
+    match rustix::fs::lgetxattr(directory, OPAQUE, &mut [0u8; 1]) {
+        Err(Errno::NODATA) => Ok(false),
+        read => read.map(|_| true).with_context(|| format!("cannot read {}: getxattr", directory.display())),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tests::images::Compression::{Gzip, None as Plain, Zstd};
 use tests::images::{self, Tar};
 
 use super::tree::{Tree, set_xattr, xattrs};
-use super::{append, header, host_with, layer_paths, tar_with, unpacked};
+use super::{append, assert_nothing_half_done, header, host_with, layer_paths, tar_with, unpacked};
 
 /// A tree with everything that a file system has.
 const AWKWARD: &str = r#"
@@ -239,14 +239,20 @@ fn opaque_directories_hide_what_is_below_in_whatever_order_it_is_said() {
         .prints("a a/new b b/new c c/new d d/new mine");
 }
 
+/// overlayfs merges the roots of all layers, whatever is said of them.
 #[test]
-fn an_opaque_root_hides_every_layer_below() {
-    let upper = tar_with(|tar| {
+fn an_opaque_root_is_refused_above_other_layers() {
+    let opaque = tar_with(|tar| {
         append(tar, ".wh..wh..opq", Regular, "");
         append(tar, "only", Regular, "x");
     });
-    let host = host_with(&[(base(), Gzip), (upper, Gzip)]);
+    let host = host_with(&[(opaque.clone(), Gzip)]);
     host.run(&["pull", "oci:/run/oci"]).code(0);
+    let host = host_with(&[(base(), Gzip), (opaque, Gzip)]);
+    host.run(&["pull", "oci:/run/oci"])
+        .code(1)
+        .says(": an opaque root above other layers is not supported\n");
+    assert_nothing_half_done(&host);
 }
 
 #[test]

@@ -134,9 +134,15 @@ impl Layout {
 
     /// The digest of the image's first layer.
     pub fn layer(&self) -> String {
+        self.layers().remove(0)
+    }
+
+    /// The digests of the image's layers, base first.
+    pub fn layers(&self) -> Vec<String> {
         let manifest: serde_json::Value =
             serde_json::from_slice(&self.blob(&self.manifest()).unwrap()).unwrap();
-        manifest["layers"][0]["digest"].as_str().unwrap().to_owned()
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Answers as a registry without any trick.

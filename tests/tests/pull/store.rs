@@ -113,6 +113,21 @@ fn an_id_removes_an_image_of_one_name() {
     assert_eq!(host.run(&["pull", "rm", &id]).json()["deleted"].as_array().unwrap().len(), 2);
 }
 
+/// Layers of a pull that failed half way stay for the next one, and go with the next removal.
+#[test]
+fn layers_that_no_image_has_go_with_the_next_removal() {
+    let host = Host::new();
+    layout(&host, "/run/a", &["a"]);
+    layout(&host, "/run/b", &["b1", "b2"]);
+    let manifest = Layout::at(host.path("/run/b")).layers();
+    host.sh(&format!("cd /run/b/blobs/sha256 && cp {0} /run/saved && : > {0}", &manifest[1][7..])).ok();
+    host.run(&["pull", "oci:/run/b"]).code(1);
+    host.run(&["pull", "--name", "a", "oci:/run/a"]).ok();
+    host.sh(&format!("ls {LAYERS} | wc -l")).prints("2");
+    host.run(&["pull", "rm", "a"]).ok();
+    host.sh(&format!("ls {LAYERS}")).prints("");
+}
+
 #[test]
 fn a_beginning_must_be_of_one_id() {
     let host = Host::new();
