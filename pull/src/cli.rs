@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stage::{Codes, Explain, Roots};
 
@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(short, long)]
     pub quiet: bool,
     /// Store the image under this name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = new_name)]
     pub name: Option<Reference>,
     /// Log in to the registry with these
     #[arg(long, value_name = "USER:PASSWORD")]
@@ -126,4 +126,13 @@ pub fn run(cli: Cli) -> Result<u8> {
         }
         _ => Err(anyhow!("an image or a verb, not both")).code(Codes::USAGE),
     }
+}
+
+/// A digest is not for anybody to give.
+fn new_name(text: &str) -> Result<Reference> {
+    let name: Reference = text.parse()?;
+    if !name.has_tag() {
+        bail!("a new name has a tag, not a digest");
+    }
+    Ok(name)
 }

@@ -238,7 +238,10 @@ fn http_client(trust: &tls::Trust) -> Result<reqwest::Client> {
             attempt.follow()
         }
     });
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    // As Go's net/http does it for docker: no proxy gets to see loopback's traffic.
+    let builder = if is_loopback(trust.host) { builder.no_proxy() } else { builder };
+    builder
         .user_agent(concat!("gocker-pull/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls::configuration(trust)?)
         .redirect(redirects)

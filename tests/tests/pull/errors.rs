@@ -64,6 +64,8 @@ fn what_is_not_a_reference_is_wrong_usage() {
     host.run(&["pull"]).code(2);
     host.run(&["pull", "alpine", "ls"]).fails(2, "pull: an image or a verb, not both\n");
     host.run(&["pull", "--pull=often", "alpine"]).code(2);
+    let by_digest = format!("x@sha256:{HEX}");
+    host.run(&["pull", "--name", &by_digest, "alpine"]).code(2).says("a new name has a tag, not a digest");
 }
 
 #[test]

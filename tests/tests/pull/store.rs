@@ -119,11 +119,12 @@ fn layers_that_no_image_has_go_with_the_next_removal() {
     let host = Host::new();
     layout(&host, "/run/a", &["a"]);
     layout(&host, "/run/b", &["b1", "b2"]);
-    let manifest = Layout::at(host.path("/run/b")).layers();
-    host.sh(&format!("cd /run/b/blobs/sha256 && cp {0} /run/saved && : > {0}", &manifest[1][7..])).ok();
-    host.run(&["pull", "oci:/run/b"]).code(1);
+    // As a pull leaves them that is killed between its last layer and its record.
+    let b = host.run(&["pull", "oci:/run/b"]).json();
+    let id = b["image"]["config"]["digest"].as_str().unwrap().to_owned();
+    host.sh(&format!("rm /var/lib/gocker/pull/images/{}.json", &id[7..])).ok();
     host.run(&["pull", "--name", "a", "oci:/run/a"]).ok();
-    host.sh(&format!("ls {LAYERS} | wc -l")).prints("2");
+    host.sh(&format!("ls {LAYERS} | wc -l")).prints("3");
     host.run(&["pull", "rm", "a"]).ok();
     host.sh(&format!("ls {LAYERS}")).prints("");
 }
@@ -303,6 +304,42 @@ fn a_pull_that_fails_anywhere_says_so_and_leaves_nothing() {
         }
     }
     assert!(met > 15, "{met}");
+}
+
+#[test]
+fn the_section_is_as_its_schema_says() {
+    let host = Host::new();
+    layout(&host, "/run/oci", &["1", "2"]);
+    host.sh("mkdir /run/tree").ok();
+    for source in ["oci:/run/oci", "rootfs:/run/tree"] {
+        let line = host.run(&["pull", source]).ok();
+        assert!(
+            line.starts_with("{\"gocker\":1,\"image\":{")
+                && line.ends_with("}\n")
+                && line.lines().count() == 1
+        );
+        tests::schema::check(&serde_json::from_str(&line).unwrap(), "image");
+    }
+}
+
+/// The configuration is the image's own, to the last digit.
+#[test]
+fn the_configuration_passes_through_verbatim() {
+    let host = Host::new();
+    layout(&host, "/run/oci", &["1"]);
+    host.sh(
+        r#"cd /run/oci/blobs/sha256 && replace() { h=$(sha256sum < $1 | cut -c1-64); n=$(stat -c %s $1); mv $1 $h; }
+        m=$(jq -r '.manifests[0].digest[7:]' ../../index.json); c=$(jq -r '.config.digest[7:]' $m)
+        jq --indent 3 '. + {"extra": {"number": 12345678901234567890123, "small": 1e-400, "text": "a  b\u00e9\n"}}' $c > new-c
+        sed -i 's/"number": .*,/"number": 12345678901234567890123.10,/' new-c
+        replace new-c; jq -c --arg h sha256:$h --argjson n $n '.config.digest = $h | .config.size = $n' $m > new-m
+        replace new-m; jq -c --arg h sha256:$h --argjson n $n '.manifests[0].digest = $h | .manifests[0].size = $n' ../../index.json > i && mv i ../../index.json"#,
+    )
+    .ok();
+    let line = host.run(&["pull", "oci:/run/oci"]).ok();
+    assert_eq!(line.lines().count(), 1);
+    assert!(line.contains("\"number\":12345678901234567890123.10,"), "{line}");
+    assert_eq!(host.run(&["pull", "oci:/run/oci"]).ok(), line);
 }
 
 #[test]
