@@ -414,7 +414,7 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
         ("--cgroup-parent", "/a/../b", "PATH", "a cgroup's path has no . or .. in it"),
     ] {
         let output = host.run(&[TOOL, &format!("{option}={value}")]).code(2);
-        let expected = format!("error: invalid value '{value}' for '{option} <{name}>': {reason}\n");
+        let expected = format!("cgctl: invalid value '{value}' for '{option} <{name}>': {reason}\n");
         assert!(output.stderr.starts_with(&expected), "{output}");
     }
     host.run(&[TOOL, "--memory-swap=8m"])
