@@ -3,7 +3,7 @@
 use serde_json::json;
 use tests::{Host, new_id};
 
-use crate::netns::container::Container;
+use crate::netns::container::{Container, quiet_host};
 
 #[test]
 fn the_document_passes_through_and_gains_one_section() {
@@ -96,7 +96,7 @@ fn not_being_root() {
 
 #[test]
 fn the_same_container_twice() {
-    let host = Host::new();
+    let host = quiet_host();
     let one = Container::new(&host, &[]);
     let before = host.snapshot();
     host.run(&["netns", "--id", &one.id]).fails(

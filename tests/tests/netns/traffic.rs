@@ -16,7 +16,7 @@ fn connected_host() -> Host {
         ip netns add internet
         ip link add up0 type veth peer name eth0 netns internet
         ip address add 192.0.2.1/24 dev up0
-        ip link set up0 up
+        ip link set up0 addrgenmode none up
         ip -n internet link set lo up
         ip -n internet address add 192.0.2.2/24 dev eth0
         ip -n internet address add 198.51.100.7/32 dev lo
@@ -97,8 +97,9 @@ fn a_container_reaches_what_the_host_reaches_and_is_seen_as_the_host() {
     // With other people's tools alone.
     host.sh(&format!(
         "ip netns exec internet busybox nc -l -p 80 -e echo hello &
-        until ip netns exec internet grep -q ':0050 ' /proc/net/tcp; do :; done
-        ip netns exec {} busybox nc -w 5 198.51.100.7 80 < /dev/null",
+        until ip netns exec internet grep -qs ':0050 ' /proc/net/tcp /proc/net/tcp6; do :; done
+        ip netns exec {} busybox nc -w 5 198.51.100.7 80 < /dev/null
+        wait",
         one.name()
     ))
     .prints("hello");
