@@ -15,7 +15,7 @@ use crate::{gc, lookup, plan};
 
 /// Replaces this process, or says why not.
 pub fn exec(global: &Global, options: &Exec) -> Result<u8> {
-    become_nsrun(global, options).or_else(not_run)
+    become_nsrun(global, options).or_else(|error| not_run(&error))
 }
 
 fn become_nsrun(global: &Global, options: &Exec) -> Result<u8> {

@@ -1,6 +1,7 @@
 //! What `run` and `exec` are asked for, as it was typed.
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// `run`: docker's options, and Gocker's own `--mem`, `--swap`, `--pids`.
 #[derive(Args, Clone, Debug, Default)]
@@ -42,6 +43,7 @@ pub struct Run {
     #[command(flatten)]
     pub image: Image,
     /// Print help
+    // Not -h: that is the host name, as with docker.
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
 }
@@ -161,7 +163,9 @@ pub struct Network {
     pub dns_option: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// What a container is connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]
     Bridge,

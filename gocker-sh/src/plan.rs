@@ -21,6 +21,13 @@ pub struct Plan {
     pub nsrun: Vec<String>,
 }
 
+impl Plan {
+    /// Whether the image's ENTRYPOINT and CMD are to be ignored.
+    pub fn has_entrypoint(&self) -> bool {
+        self.nsrun.iter().take_while(|word| *word != "--").any(|word| word.starts_with("--entrypoint="))
+    }
+}
+
 /// Whether anything of the container stays when it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,7 +68,7 @@ impl Words {
         self.0.extend(values.into_iter().map(|value| format!("{flag}={value}")));
     }
 
-    fn all<'a>(&mut self, flag: &str, values: &'a [String]) {
+    fn all(&mut self, flag: &str, values: &[String]) {
         self.each(flag, values.iter().map(String::as_str));
     }
 }

@@ -1,0 +1,114 @@
+//! What is typed: the options of every verb. What they mean is decided in `spec/`.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use stage::Id;
+
+/// The network of a container that no netns stage has made one for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    /// A new one with nothing but the loopback interface
+    None,
+    /// The caller's
+    Host,
+}
+
+/// Options of a process in a container: `nsrun` and `nsrun exec` share them.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ProcessOptions {
+    /// Pass stdin on to the command
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the command a terminal of its own
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Set a variable; without a value: as it is here, or not at all
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Set the variables that a file lists, one NAME=VALUE or NAME a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory; made if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// User and group, by the container's own names or by number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+}
+
+/// What the container is: the options that `nsrun` and `nsrun spec` share.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ContainerOptions {
+    /// Read the document from FILE, not from stdin
+    #[arg(long, value_name = "FILE")]
+    pub doc: Option<PathBuf>,
+    /// The container's id, 64 hex digits [default: the document's, else a new one]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<Id>,
+    /// Root file system, instead of the document's
+    #[arg(long, value_name = "DIR")]
+    pub rootfs: Option<PathBuf>,
+    /// Network, where the document says nothing of it [default: none]
+    #[arg(long, value_name = "MODE")]
+    pub network: Option<Network>,
+    #[command(flatten)]
+    pub process: ProcessOptions,
+    /// Host name [default: the first 12 digits of the id]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Command to run instead of the image's entrypoint; "" for none
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Put a process at PID 1 that reaps orphans and forwards signals
+    #[arg(long)]
+    pub init: bool,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Bind a path of the host; OPTS: ro rw z Z [r]private [r]slave [r]shared, by commas
+    #[arg(long, value_name = "SRC:DST[:OPTS]")]
+    pub volume: Vec<String>,
+    /// Add a line to /etc/hosts; the address may be host-gateway
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub add_host: Vec<String>,
+    /// The command and its arguments [default: the image's]
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Options of a run alone.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub container: ContainerOptions,
+    /// Write what becomes of the process to descriptor N, one JSON object a line
+    #[arg(long, value_name = "N")]
+    pub json_fd: Option<RawFd>,
+    /// End when the process that started nsrun ends
+    #[arg(long)]
+    pub die_with_parent: bool,
+}
+
+/// Options of `nsrun spec`.
+#[derive(Args, Clone, Debug)]
+pub struct SpecOptions {
+    #[command(flatten)]
+    pub container: ContainerOptions,
+    /// Write config.json and the files it mounts to this directory, too
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+}
+
+/// Options of `nsrun exec`.
+#[derive(Args, Clone, Debug)]
+pub struct ExecOptions {
+    #[command(flatten)]
+    pub process: ProcessOptions,
+    /// The container
+    pub id: Id,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}

@@ -1,0 +1,150 @@
+//! What nsrun keeps of a running container, for `exec`, `undo` and `ls`: RUN_ROOT/nsrun/ID.
+//!
+//! The directory is there before anything is made; `state.json` in it before the payload begins. If nsrun dies between
+//! the two, the process it has started dies with it, so there is nothing to know.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use nix::unistd::Pid;
+use oci_spec::runtime::Process;
+use serde::{Deserialize, Serialize};
+use stage::{Durability, Explain, Id, RunRoot};
+
+use crate::document::Cgroup;
+use crate::spec::etc::EtcFile;
+
+const STATE: &str = "state.json";
+
+/// `state.json`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    pub id: Id,
+    pub pid: i32,
+    pub start_time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cgroup>,
+    /// What `exec` starts from.
+    pub process: Process,
+}
+
+/// The directory of all records.
+pub fn all(roots: &RunRoot) -> PathBuf {
+    roots.of("nsrun")
+}
+
+/// The directory of one.
+pub fn dir(roots: &RunRoot, id: &Id) -> PathBuf {
+    all(roots).join(id.as_str())
+}
+
+/// Begins a record.
+///
+/// # Errors
+/// There is one already.
+pub fn begin(dir: &Path, id: &Id, files: &[EtcFile]) -> Result<()> {
+    stage::shell(&["mkdir".as_ref(), dir.as_os_str()]);
+    let make = || DirBuilder::new().mode(0o700).create(dir);
+    let made = match make() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if let Some(parent) = dir.parent() {
+                stage::make_private_dir(parent)?;
+            }
+            make()
+        }
+        made => made,
+    };
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(anyhow!("cannot run container {id}: it is there already"))
+                .hint(format!("if it is not to be: nsrun undo {id}"));
+        }
+        made => made.context("mkdir").with_context(|| format!("cannot make directory {}", dir.display()))?,
+    }
+    write_files(dir, files)
+}
+
+/// The files of `/etc`: readable for any user of the container, whatever the umask is.
+pub fn write_files(dir: &Path, files: &[EtcFile]) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    for file in files {
+        let path = dir.join(file.name);
+        let write = || {
+            std::fs::write(&path, &file.text)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl State {
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        stage::replace_file(&dir.join(STATE), &serde_json::to_vec(self)?, Durability::UntilReboot)
+    }
+
+    /// `None`: there is no such container, or it never began.
+    pub fn read(dir: &Path) -> Result<Option<State>> {
+        let path = dir.join(STATE);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        let state = serde_json::from_slice(&text);
+        state.map(Some).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Whether the recorded process lives: the kernel says so, and has no other of that pid and start.
+    pub fn is_running(&self) -> bool {
+        start_time(Pid::from_raw(self.pid)).is_some_and(|time| time == self.start_time)
+    }
+}
+
+/// Removes a record. That it is not there, or goes meanwhile, is no error.
+pub fn remove(dir: &Path) -> Result<()> {
+    for name in [STATE, "hostname", "hosts", "resolv.conf"] {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(error)
+                    .context("unlink")
+                    .with_context(|| format!("cannot remove {}", dir.join(name).display()));
+            }
+            _ => {}
+        }
+    }
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // A temporary file of a writer that was killed.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => stage::remove_tree(dir),
+        removed => removed.context("rmdir").with_context(|| format!("cannot remove {}", dir.display())),
+    }
+}
+
+/// proc_pid_stat(5), field 22: clock ticks since boot. `None`: there is no such process, or it has ended and only waits
+/// to be reaped.
+pub fn start_time(pid: Pid) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, also a parenthesis: the last one ends it.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_a_start_time() {
+        let own = start_time(nix::unistd::getpid()).unwrap();
+        assert!(own >= start_time(Pid::from_raw(1)).unwrap());
+        assert_eq!(start_time(Pid::from_raw(i32::MAX)), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! The line between nsrun and the process that becomes the payload.
+//!
+//! A socket pair that execve(2) closes: from the child come the terminal's master end and, whole, the error that
+//! kept it from starting; that nothing more comes means that the payload's own program has begun. To the child goes
+//! one word: go. When nsrun is gone, so is the word, and the child never starts.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use serde::{Deserialize, Serialize};
+use stage::{Explain, Explained};
+
+/// The longest error that is reported, in bytes.
+const MAX: usize = 16 << 10;
+
+/// What an error is, on its way.
+#[derive(Debug, Deserialize, Serialize)]
+struct Failure {
+    text: String,
+    code: Option<u8>,
+    kernel: Option<String>,
+    hint: Option<String>,
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct End(OwnedFd);
+
+/// What nsrun hears.
+#[derive(Debug)]
+pub enum Heard {
+    /// The master end of the payload's terminal.
+    Terminal(OwnedFd),
+    /// Why the payload never started.
+    Failed(anyhow::Error),
+    /// The child's end is closed: its program runs, or it died.
+    Closed,
+}
+
+/// nsrun's end and the child's. To be made while /proc is still the host's.
+pub fn line() -> Result<(End, End)> {
+    anyhow::ensure!(crate::sys::is_single_threaded(), "nsrun has more than one thread");
+    let (ours, childs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .context("socketpair")?;
+    Ok((End(ours), End(childs)))
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl End {
+    /// To the child: what must be on disk is there.
+    pub fn go(&self) -> Result<()> {
+        match self.send(b"go", &[]) {
+            // It has failed, and its reason is on the way.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            sent => sent.context("cannot start the command: sendmsg"),
+        }
+    }
+
+    /// In the child: waits for the word. `false`: nsrun is gone.
+    pub fn may_go(&self) -> bool {
+        let mut word = [0u8; 2];
+        self.receive(&mut word).is_ok_and(|(length, _)| length == 2)
+    }
+
+    pub fn send_terminal(&self, master: BorrowedFd) -> Result<()> {
+        self.send(b"", &[master.as_raw_fd()]).context("cannot hand over the terminal: sendmsg")
+    }
+
+    pub fn send_failure(&self, error: &anyhow::Error) {
+        let known = Explained::of(error);
+        let failure = Failure {
+            text: format!("{error:#}").chars().take(MAX / 8).collect(),
+            code: known.and_then(|known| known.code),
+            kernel: known.and_then(|known| known.kernel.clone()),
+            hint: known.and_then(|known| known.hint.clone()),
+        };
+        if let Ok(text) = serde_json::to_vec(&failure) {
+            // If nobody listens any more, nobody wants to know.
+            self.send(&text, &[]).ok();
+        }
+    }
+
+    /// The next thing the child says.
+    pub fn hear(&self) -> Result<Heard> {
+        let mut text = vec![0; MAX];
+        let (length, fd) = self.receive(&mut text).context("cannot hear from the command: recvmsg")?;
+        match (length, fd) {
+            (_, Some(master)) => Ok(Heard::Terminal(master)),
+            (0, None) => Ok(Heard::Closed),
+            (length, None) => Ok(Heard::Failed(decoded(&text[..length])?)),
+        }
+    }
+
+    fn send(&self, text: &[u8], fds: &[RawFd]) -> nix::Result<()> {
+        let rights = [ControlMessage::ScmRights(fds)];
+        // A message without a byte is no message.
+        let text = if text.is_empty() { &b"T"[..] } else { text };
+        let control = if fds.is_empty() { &[][..] } else { &rights[..] };
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(text)], control, flags, None).map(drop)
+    }
+
+    fn receive(&self, text: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        loop {
+            let mut parts = [IoSliceMut::new(text)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let message = match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::ECONNRESET) => return Ok((0, None)),
+                message => message?,
+            };
+            let mut fd = None;
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(fds) = control {
+                    fd = fds.first().copied().map(crate::sys::received);
+                }
+            }
+            return Ok((message.bytes, fd));
+        }
+    }
+}
+
+fn decoded(text: &[u8]) -> Result<anyhow::Error> {
+    let failure: Failure =
+        serde_json::from_slice(text).context("cannot read why the command did not start")?;
+    let mut result: Result<()> = Err(anyhow!(failure.text));
+    if let Some(code) = failure.code {
+        result = result.code(code);
+    }
+    if let Some(kernel) = failure.kernel {
+        result = result.kernel(kernel);
+    }
+    if let Some(hint) = failure.hint {
+        result = result.hint(hint);
+    }
+    match result {
+        Err(error) => Ok(error),
+        Ok(()) => Ok(anyhow!("the command did not start")),
+    }
+}

@@ -1,0 +1,215 @@
+//! How a process becomes the payload: the last steps, the same for `nsrun` and `nsrun exec`.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use oci_spec::runtime::Process;
+use rustix::fs::{AtFlags, FileType};
+use rustix::termios::Winsize;
+use stage::{Codes, Explain};
+
+use crate::call::Call;
+use crate::container::identity::Identity;
+use crate::container::root::{Kind, Links, Root};
+use crate::report::End;
+use crate::spec::env;
+use crate::spec::user::Accounts;
+use crate::stdio::{self, Stdin};
+use crate::sys;
+
+/// A process of the configuration, ready to be started.
+#[derive(Debug)]
+pub struct Start {
+    program: String,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    /// The paths to try, in order.
+    candidates: Vec<CString>,
+    cwd: PathBuf,
+    pub identity: Identity,
+    pub terminal: bool,
+    pub window: Option<Winsize>,
+    pub stdin: Stdin,
+}
+
+impl Start {
+    /// # Errors
+    /// A word or a variable has a zero byte in it.
+    pub fn new(
+        process: &Process,
+        accounts: &Accounts,
+        stdin: Stdin,
+        window: Option<Winsize>,
+    ) -> Result<Start> {
+        let words = process.args().clone().unwrap_or_default();
+        let mut variables = process.env().clone().unwrap_or_default();
+        if env::value(&variables, "HOME").is_none_or(str::is_empty) {
+            variables.retain(|entry| !entry.starts_with("HOME="));
+            variables.push(format!("HOME={}", accounts.home(process.user().uid())));
+        }
+        let program = words.first().cloned().context("no command specified")?;
+        Ok(Start {
+            candidates: c_strings(&candidates(&program, env::value(&variables, "PATH").unwrap_or_default()))?,
+            argv: c_strings(&words)?,
+            env: c_strings(&variables)?,
+            program,
+            cwd: process.cwd().clone(),
+            identity: Identity::of(process),
+            terminal: process.terminal().unwrap_or(false),
+            window,
+            stdin,
+        })
+    }
+
+    /// Becomes the payload. `root` is this process's root by now. Returns only what went wrong, or nothing if nsrun
+    /// has gone meanwhile.
+    pub fn become_payload(&self, root: &Root, slave: Option<OwnedFd>, line: &End) -> Result<()> {
+        // 1. The directory, while this process may still make it. By descriptor: a path of /proc/self/fd among its
+        //    components would lead out of the container (CVE-2024-21626).
+        self.enter_cwd(root)?;
+        // 2. A session of its own: no signal of the caller's terminal reaches it but through nsrun, which passes
+        //    each on once; and it cannot push input into that terminal (TIOCSTI, CVE-2017-5226).
+        rustix::process::setsid().call("setsid").context("cannot make a session")?;
+        match slave {
+            Some(slave) => stdio::take_terminal(slave.as_fd())?,
+            None => stdio::arrange(&self.stdin, root)?,
+        }
+        // 3. The ids and capabilities; from here on it can do no more than the payload.
+        self.identity.assume()?;
+        // 4. Changing ids has cleared the death signal. nsrun's word comes after it is set again: if nsrun died
+        //    before, the word never comes; if it dies later, the signal does.
+        die_with_parent()?;
+        if !line.may_go() {
+            return Ok(());
+        }
+        // 5. Nothing that nsrun or its caller has open goes along. After every open, before execve.
+        sys::close_all_at_exec().call("close_range").context("cannot close what is open")?;
+        sys::reset_signals();
+        self.execute(root)
+    }
+
+    fn enter_cwd(&self, root: &Root) -> Result<()> {
+        let enter = || {
+            let place = root.find_or_make(&self.cwd, Kind::Directory, Links::InRoot).call("openat2")?;
+            rustix::process::fchdir(&place).call("fchdir")
+        };
+        enter().with_context(|| format!("cannot work in {}", self.cwd.display()))
+    }
+
+    fn execute(&self, root: &Root) -> Result<()> {
+        let mut refused = None;
+        for path in &self.candidates {
+            let errno = match magic_link(root, path) {
+                true => Errno::ELOOP,
+                false => sys::execve(path, &self.argv, &self.env),
+            };
+            match errno {
+                Errno::ENOENT | Errno::ENOTDIR if self.is_searched() => {}
+                // As a shell does: another directory may have one that can be executed.
+                Errno::EACCES if self.is_searched() => refused = Some((path, errno)),
+                errno => return self.failed(root, path, errno),
+            }
+        }
+        match refused {
+            Some((path, errno)) => self.failed(root, path, errno),
+            None => Err(anyhow!("exec: {:?}: executable file not found in $PATH", self.program))
+                .code(Codes::NOT_FOUND),
+        }
+    }
+
+    fn is_searched(&self) -> bool {
+        !self.program.contains('/')
+    }
+
+    /// Says what execve(2) means by its error: the code follows from the errno alone.
+    fn failed(&self, root: &Root, path: &CString, errno: Errno) -> Result<()> {
+        let shown = path.to_string_lossy();
+        let code = match errno {
+            Errno::ENOENT | Errno::ENOTDIR => Codes::NOT_FOUND,
+            _ => Codes::NOT_EXECUTABLE,
+        };
+        let failed: Result<()> =
+            Err(anyhow!(errno)).context("execve").context(format!("cannot execute {shown}"));
+        let there = root.find(Path::new(shown.as_ref()), Links::InRoot);
+        let kind = there.as_ref().ok().and_then(|place| {
+            let stat = rustix::fs::statat(place, c"", AtFlags::EMPTY_PATH).ok()?;
+            Some(FileType::from_raw_mode(stat.st_mode))
+        });
+        match (errno, kind) {
+            (Errno::EACCES, Some(FileType::Directory)) => failed.hint("it is a directory"),
+            (Errno::EACCES, Some(FileType::RegularFile)) => {
+                failed.hint(format!("is it executable for user {}?", self.identity.uid()))
+            }
+            (Errno::ENOENT, Some(_)) => failed.hint(interpreter_missing(root, Path::new(shown.as_ref()))),
+            (Errno::ENOEXEC, _) => {
+                failed.hint("it is neither a program for this machine nor a script with a #! line")
+            }
+            (Errno::ELOOP, _) => failed.hint("a link of /proc could lead out of the container"),
+            _ => failed,
+        }
+        .code(code)
+    }
+}
+
+/// The file is there, so what is missing is what it needs to run.
+fn interpreter_missing(root: &Root, path: &Path) -> String {
+    let first = root.read(path).unwrap_or_default();
+    match first.strip_prefix("#!").and_then(|rest| rest.lines().next()) {
+        Some(line) => format!("its interpreter {} is not in the container", line.trim()),
+        None => "the program interpreter (dynamic loader) that it needs is not in the container".to_owned(),
+    }
+}
+
+/// `/proc/self/exe` and its like: executing it would run nsrun's own file inside the container, where another process
+/// could write to it (CVE-2019-5736). Beside this, the file is in use for as long as nsrun waits (ETXTBSY), and
+/// processes of nsrun inside are not dumpable, so their `/proc/PID/exe` opens for nobody there.
+fn magic_link(root: &Root, path: &CString) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    if !path.is_absolute() {
+        return false;
+    }
+    // ELOOP is also execve's answer to a real loop.
+    matches!(root.find(path, Links::InRoot), Err(rustix::io::Errno::LOOP))
+}
+
+/// Has the kernel kill this process when nsrun ends.
+pub fn die_with_parent() -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("prctl").context("cannot tie the command to nsrun")
+}
+
+/// A program without a slash is searched; relative directories of PATH are not: what is run must not depend on where.
+fn candidates(program: &str, path: &str) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| format!("{dir}/{program}")).collect()
+}
+
+fn c_strings(words: &[String]) -> Result<Vec<CString>> {
+    let convert =
+        |word: &String| CString::new(word.as_str()).with_context(|| format!("cannot pass on {word:?}"));
+    words.iter().map(convert).collect()
+}
+
+/// Opens the root that this process has by now.
+pub fn current_root() -> Result<Root> {
+    crate::container::root::current().call("open").context("cannot open /")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_without_slash_is_searched_in_absolute_directories() {
+        assert_eq!(candidates("a/b", "/x"), ["a/b"]);
+        assert_eq!(candidates("b", "/x::.:/y/z:rel"), ["/x/b", "/y/z/b"]);
+        assert!(candidates("b", "").is_empty());
+    }
+}

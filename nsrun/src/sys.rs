@@ -1,0 +1,198 @@
+//! The system calls that no crate wraps safely: the only file with `unsafe`.
+//!
+//! The rule for the child of [`fork_into`]: nsrun has one thread ([`is_single_threaded`] is asked before), and clone3 is used
+//! with fork's semantics only (no CLONE_VM), so the child has a consistent copy of everything, the allocator
+//! included, and may go on in ordinary Rust. What it must not do is leave by another way than execve or
+//! [`exit_now`]: atexit handlers and destructors are the parent's.
+#![allow(unsafe_code, reason = "this is the file for it")]
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+/// linux/sched.h; the constant of libc has the wrong width.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which of the two a process is after [`fork_into`].
+#[derive(Debug)]
+pub enum Fork {
+    Parent(Child),
+    Child,
+}
+
+/// A process that was started: its pid, and a descriptor that names it and no other.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+/// clone3(2) with fork's semantics: the child has `namespaces` (CLONE_NEW*) of its own, and is in `cgroup` (a
+/// directory of cgroup v2) from its first instruction.
+///
+/// The caller has asked [`is_single_threaded`].
+pub fn fork_into(namespaces: i32, cgroup: Option<BorrowedFd>) -> nix::Result<Fork> {
+    let mut pidfd: RawFd = -1;
+    let flags = libc::CLONE_PIDFD | namespaces;
+    // SAFETY: every field is an integer, and zero is the value of "not used" for each.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from(flags.cast_unsigned());
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    if let Some(fd) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(fd.as_raw_fd().cast_unsigned());
+    }
+    // SAFETY: without CLONE_VM the child gets copies of the stack and the heap, so both sides may return; `args`
+    // and `pidfd` outlive the call.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, std::mem::size_of::<libc::clone_args>()) };
+    match Errno::result(answer)? {
+        0 => Ok(Fork::Child),
+        pid => {
+            // SAFETY: the kernel has stored a new descriptor there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Fork::Parent(Child { pid: Pid::from_raw(i32::try_from(pid).unwrap_or(-1)), pidfd }))
+        }
+    }
+}
+
+/// Whether this process may fork and go on in the child as above. To be asked while /proc is the host's.
+pub fn is_single_threaded() -> bool {
+    // The link count of task/ is two more than the number of threads.
+    std::fs::metadata("/proc/self/task").is_ok_and(|meta| std::os::unix::fs::MetadataExt::nlink(&meta) == 3)
+}
+
+/// execve(2). Returns only if it failed.
+pub fn execve(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
+    match nix::unistd::execve(path, argv, env) {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    }
+}
+
+/// Leaves at once: no destructor, no atexit handler, no flush.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) may be called at any time.
+    unsafe { libc::_exit(code) }
+}
+
+/// Marks every descriptor but stdin, stdout and stderr to be closed by execve(2).
+pub fn close_all_at_exec() -> nix::Result<()> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now, so no owner of a descriptor is cheated.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(answer).map(drop)
+}
+
+/// Every signal back to its default action, and none blocked: what was ignored would stay so across execve.
+pub fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL runs no code of ours. SIGKILL, SIGSTOP and the C library's own signals are refused
+        // with EINVAL, which changes nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    nix::sys::signal::SigSet::empty().thread_set_mask().ok();
+}
+
+/// What mount_setattr(2) changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    pub set: MountAttrFlags,
+    pub clear: MountAttrFlags,
+    /// Empty: it stays as it is.
+    pub propagation: MountPropagationFlags,
+}
+
+impl Attributes {
+    pub fn none() -> Attributes {
+        Attributes {
+            set: MountAttrFlags::empty(),
+            clear: MountAttrFlags::empty(),
+            propagation: MountPropagationFlags::empty(),
+        }
+    }
+}
+
+/// mount_setattr(2) on the mount of `fd`, and on those below it if `recursive`.
+pub fn mount_setattr(fd: BorrowedFd, attributes: Attributes, recursive: bool) -> nix::Result<()> {
+    let mut attr = libc::mount_attr {
+        attr_set: u64::from(attributes.set.bits()),
+        attr_clr: u64::from(attributes.clear.bits()),
+        propagation: u64::from(attributes.propagation.bits()),
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, `attr` has the size that is passed, both outlive the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw mut attr,
+            std::mem::size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(answer).map(drop)
+}
+
+/// Takes over a descriptor that the caller of nsrun passed by number.
+///
+/// # Errors
+/// There is none of that number, or it is stdin, stdout or stderr.
+pub fn adopt(number: RawFd) -> nix::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: F_SETFD changes a flag of the descriptor or fails with EBADF.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and it was passed to this process for this use: nothing else here owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Brings up the loopback interface of this process's network namespace.
+pub fn loopback_up() -> nix::Result<()> {
+    // SAFETY: it makes a new descriptor or fails.
+    let fd = Errno::result(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: just made, owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: it consists of integers and byte arrays.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed();
+    request.ifr_name[1] = b'o'.cast_signed();
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
+    // SAFETY: `request` is what SIOCSIFFLAGS reads (netdevice(7)).
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    Errno::result(answer).map(drop)
+}
+
+/// Takes over a descriptor that recvmsg(2) has just put into this process.
+pub fn received(number: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made it for the control message it was read from, which names it once.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Closes every descriptor, stdin, stdout and stderr among them. For a process that will only wait, and leave by
+/// [`exit_now`]: whatever owned a descriptor must not be used again.
+pub fn close_everything() {
+    // SAFETY: see above; the owners are never dropped, because `exit_now` runs no destructor.
+    unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32) };
+}
+
+/// pidfd_send_signal(2), for any signal, the real-time ones among them.
+pub fn send_signal(pidfd: BorrowedFd, signal: i32) -> nix::Result<()> {
+    // SAFETY: no memory is passed (the siginfo pointer is null).
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0u32,
+        )
+    };
+    Errno::result(answer).map(drop)
+}
