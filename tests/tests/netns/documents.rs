@@ -38,6 +38,16 @@ fn the_section_without_a_bridge() {
 }
 
 #[test]
+fn the_section_is_as_its_schema_says() {
+    let host = Host::new();
+    for network in ["bridge", "none", "host"] {
+        let document = host.run(&["netns", "--network", network, "--dns=1.1.1.1"]).json();
+        tests::schema::check(&document, "network");
+        Container::of(&document).undo(&host);
+    }
+}
+
+#[test]
 fn a_document_that_is_none() {
     let host = Host::new();
     let id = new_id();

@@ -160,3 +160,27 @@ fn any_user_may_ping_and_listen_on_port_80() {
     .prints("0\t2147483647\n0\n1024");
     one.undo(&host);
 }
+
+#[test]
+fn where_iptables_drops_what_is_forwarded_netns_says_so_once_and_what_helps() {
+    let host = connected_host();
+    host.sh("iptables -P FORWARD DROP").ok();
+    let host = host.settled();
+    let output = host.run(&["netns"]);
+    let one = Container::of(&output.clone().json());
+    let hint = output.stderr.lines().nth(1).unwrap().strip_prefix("  hint: ").unwrap();
+    assert_eq!(
+        output.stderr.lines().next().unwrap(),
+        "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside"
+    );
+    let other = host.run(&["netns"]);
+    assert_eq!(other.stderr, "");
+    let other = Container::of(&other.json());
+    let ping = ["netns", "exec", &one.id, "--", "ping", "-qc1", "-W1", "198.51.100.7"];
+    host.run(&ping).code(1);
+    host.sh(hint).ok();
+    host.run(&ping).ok();
+    host.sh("iptables -F FORWARD").ok();
+    one.undo(&host);
+    other.undo(&host);
+}
