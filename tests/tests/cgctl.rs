@@ -242,6 +242,21 @@ fn undo_kills_a_fork_bomb_and_removes_nested_groups() {
 }
 
 #[test]
+fn a_group_is_not_killed_from_inside() {
+    let host = Host::new();
+    let document = create(&host, &[]);
+    let (id, group) = (text(&document, "/id"), text(&document, "/cgroup/cgroupsPath"));
+    inside(&host, &document, &format!("exec cgctl undo --kill {id}")).fails(
+        1,
+        &format!(
+            "cgctl: cannot kill what is in cgroup {group}: cgctl itself is in it\n  \
+             hint: call it from outside of the group\n"
+        ),
+    );
+    undo(&host, &document);
+}
+
+#[test]
 fn undo_finds_the_group_below_any_parent_and_removes_parents_that_cgctl_made() {
     let host = Host::new();
     let parent = host.cgroup_parent();
