@@ -115,17 +115,19 @@ fn a_killed_stage_fails_the_run_and_nothing_is_left() {
 fn a_signal_while_pulling_ends_it() {
     let host = Host::with_images();
     // A registry that never answers.
-    let mut deaf =
-        host.command(&["busybox", "nc", "-l", "-p", "5001", "-s", "127.0.0.1", "-e", "cat"]).spawn().unwrap();
-    host.sh("until ss -ltn | grep -q 5001; do :; done").ok();
+    let mut deaf = host
+        .command(&["busybox", "nc", "-ll", "-p", "5001", "-s", "127.0.0.1", "-e", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    host.sh("timeout 10 sh -c 'until ss -ltn | grep -q 5001; do :; done'").ok();
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let running = host.start(&["gocker-sh", "run", "--rm", "127.0.0.1:5001/slow", "true"]);
-        host.sh("until pgrep -x pull > /dev/null; do :; done").ok();
+        host.sh("timeout 10 sh -c 'until ss -tn | grep -q 127.0.0.1:5001; do :; done'").ok();
         running.signal(signal);
         let output = running.end();
         assert_eq!(output.code, code, "{output}");
     }
-    host.sh("pkill -x busybox; pkill -x nc; true").ok();
+    host.sh("pkill -x busybox; pkill -x sleep; true").ok();
     deaf.wait().unwrap();
     host.assert_clean();
 }
