@@ -130,6 +130,11 @@ fn strangers(global: &Global, store: &Store) -> Result<BTreeSet<Id>> {
     Ok(found)
 }
 
+/// Whether nsrun says that the container runs.
+pub fn runs(tools: &Tools, id: &Id) -> Result<bool> {
+    Ok(list(tools, "nsrun")?.iter().any(|one| one.id == *id && one.status.as_deref() == Some("running")))
+}
+
 /// One entry of a stage's `ls`.
 #[derive(Deserialize)]
 struct Listed {

@@ -63,11 +63,23 @@ pub struct Image {
     /// Say nothing while pulling
     #[arg(short, long)]
     pub quiet: bool,
-    /// The image (with --rootfs: the command)
-    pub image: Option<String>,
-    /// The command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// The image, then the command and its arguments; with --rootfs only the latter
+    // One list: behind its first word nothing is an option of ours any more.
+    #[arg(value_name = "IMAGE [COMMAND] [ARG]...", trailing_var_arg = true)]
+    pub words: Vec<String>,
+}
+
+impl Image {
+    /// The image; `None` with `--rootfs`.
+    pub fn image(&self) -> Option<&str> {
+        self.words.first().filter(|_| self.rootfs.is_none()).map(String::as_str)
+    }
+
+    /// The command and its arguments.
+    pub fn command(&self) -> &[String] {
+        let skipped = usize::from(self.image().is_some());
+        &self.words[skipped..]
+    }
 }
 
 /// When an image is pulled.
@@ -194,9 +206,14 @@ impl Network {
 pub struct Exec {
     #[command(flatten)]
     pub process: Process,
-    /// Name or id
-    pub container: String,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// Name or id of the container, then the command and its arguments
+    #[arg(value_name = "CONTAINER COMMAND [ARG]...", num_args = 2.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+impl Exec {
+    /// The container, and the command with its arguments.
+    pub fn words(&self) -> (&str, &[String]) {
+        self.words.split_first().map_or(("", &[]), |(container, command)| (container, command))
+    }
 }

@@ -60,11 +60,14 @@ fn remove(global: &Global, store: &Store, id: &Id, force: bool) -> Result<()> {
     let name = record.as_ref().map_or(id.as_str(), |record| &record.name).to_owned();
     if let Claim::Theirs = store.claim(id, Patience::Pass)? {
         match record.as_ref().map(Record::state) {
-            Some(State::Running) if !force => bail!(
+            // One that is being set up runs in the eyes of whoever started it.
+            Some(State::Running | State::Created) | None if !force => bail!(
                 "cannot remove container \"/{name}\": container is running: stop the container before removing or \
                  force remove"
             ),
             Some(State::Running) => kill(&tools, id)?,
+            // Its record does not tell of the start yet: nsrun knows.
+            Some(State::Created) | None if gc::runs(&tools, id)? => kill(&tools, id)?,
             Some(State::Created) | None => bail!("cannot remove container \"/{name}\": it is being set up"),
             // It is being taken down: that has an end.
             Some(State::Exited | State::Broken) => {}

@@ -63,13 +63,13 @@ fn prepared(global: &Global, options: &Run) -> Result<u8> {
 
 /// Puts the record of the new container on disk; its name is taken with it.
 fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) -> Result<Record> {
-    let image = options.image.rootfs.as_ref().or(options.image.image.as_ref());
+    let image = options.image.rootfs.as_deref().or(options.image.image());
     let name = names::take(store, &hold.id, options.name.as_deref())?;
     let record = Record {
         id: hold.id.clone(),
         name,
         created: now(),
-        image: image.cloned().unwrap_or_default(),
+        image: image.unwrap_or_default().to_owned(),
         image_id: None,
         command: typed_command(options),
         network: options.network.mode(),
@@ -97,9 +97,7 @@ fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) ->
 
 /// The command as far as it is known without the image.
 fn typed_command(options: &Run) -> Vec<String> {
-    let first = options.image.image.as_ref().filter(|_| options.image.rootfs.is_some());
-    let words = [options.entrypoint.as_ref(), first].into_iter().flatten();
-    words.chain(&options.image.command).cloned().collect()
+    options.entrypoint.iter().chain(options.image.command()).cloned().collect()
 }
 
 fn write_cidfile(path: &str, id: &Id) -> Result<()> {

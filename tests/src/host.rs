@@ -25,13 +25,15 @@ mkdir -p /var/lib/gocker /run/netns
 mount -t tmpfs tmpfs /var/lib/gocker
 ip link set lo up
 echo ready
-exec cat
+# Not exec: the shell, which waits, also reaps the orphans of the host.
+cat
+exit 0
 "#;
 
 pub struct Host {
     name: String,
     init: Child,
-    /// Closing it ends `cat`, PID 1 of the host, and with it every process of the host.
+    /// Closing it ends `cat` and with that PID 1 of the host, and with it every process of the host.
     keep: Option<ChildStdin>,
     pub pid: u32,
     before: Option<Snapshot>,

@@ -13,6 +13,12 @@ use super::start;
 const RUN: [&str; 5] = ["gocker-sh", "run", "--rm", "busybox", "true"];
 const GC: [&[&str]; 1] = [&["gocker-sh", "gc"]];
 
+/// The first container makes the bridge and the rules.
+fn first(host: &Host) {
+    host.run(&RUN).ok();
+    host.assert_clean();
+}
+
 #[test]
 fn every_way_to_end_leaves_nothing() {
     let host = Host::with_images();
@@ -39,8 +45,7 @@ fn every_way_to_end_leaves_nothing() {
 #[test]
 fn killed_at_any_call_it_leaves_what_gc_removes() {
     let host = Host::with_images();
-    // The first container makes the bridge and the rules.
-    host.run(&RUN).ok();
+    first(&host);
     // strace counts the calls of each process by itself: whoever gets there first is killed, be it gocker-sh or a stage.
     let calls = [
         "mkdir",
@@ -62,7 +67,7 @@ fn killed_at_any_call_it_leaves_what_gc_removes() {
 #[test]
 fn a_killed_container_that_is_kept_can_be_removed() {
     let host = Host::with_images();
-    host.run(&RUN).ok();
+    first(&host);
     for call in ["rename", "flock", "symlink"] {
         for when in 1..8 {
             let run = ["gocker-sh", "run", "--name", "web", "busybox", "true"];
@@ -99,7 +104,7 @@ fn a_foreground_container_dies_with_its_client() {
 #[test]
 fn a_killed_stage_fails_the_run_and_nothing_is_left() {
     let host = Host::with_images();
-    host.run(&RUN).ok();
+    first(&host);
     for (tool, call) in [("nsrun", "pivot_root"), ("netns", "unshare"), ("mount-overlay", "fsopen")] {
         let before = host.snapshot();
         let Some(output) = once(&host, &RUN, None, call, Fault::Kill, 1) else {
@@ -115,18 +120,18 @@ fn a_killed_stage_fails_the_run_and_nothing_is_left() {
 fn a_signal_while_pulling_ends_it() {
     let host = Host::with_images();
     // A registry that never answers.
-    let mut deaf =
-        host.command(&["busybox", "nc", "-l", "-p", "5001", "-s", "127.0.0.1", "-e", "cat"]).spawn().unwrap();
-    host.sh("until ss -ltn | grep -q 5001; do :; done").ok();
+    let serve = "import socket, signal; s = socket.create_server(('127.0.0.1', 5001)); print('up', flush=True); signal.pause()";
+    let mut deaf = host.start(&["python3", "-c", serve]);
+    deaf.wait_for_line("up");
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let running = host.start(&["gocker-sh", "run", "--rm", "127.0.0.1:5001/slow", "true"]);
-        host.sh("until pgrep -x pull > /dev/null; do :; done").ok();
+        host.sh("timeout 10 sh -c 'until ss -tn | grep -q 127.0.0.1:5001; do :; done'").ok();
         running.signal(signal);
         let output = running.end();
         assert_eq!(output.code, code, "{output}");
     }
-    host.sh("pkill -x busybox; pkill -x nc; true").ok();
-    deaf.wait().unwrap();
+    deaf.signal(Signal::SIGKILL);
+    deaf.end();
     host.assert_clean();
 }
 

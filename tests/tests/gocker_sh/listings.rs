@@ -91,7 +91,10 @@ fn formats_and_filters() {
 fn a_broken_record_spoils_no_listing() {
     let host = Host::with_images();
     host.run(&["gocker-sh", "run", "--name", "good", "--cidfile", "/run/cid", "busybox", "true"]).ok();
-    host.sh("d=/var/lib/gocker/gocker-sh; mkdir $d/$(printf 'ab%.0s' $(seq 32)) && echo '{' > $d/abab*/record.json").ok();
+    host.sh(
+        "d=/var/lib/gocker/gocker-sh/$(printf 'ab%.0s' $(seq 32)); mkdir $d && echo '{' > $d/record.json",
+    )
+    .ok();
     let shown = host.run(&["gocker-sh", "ps", "-a", "--format", "{{.ID}} {{.State}} {{.Status}}"]).ok();
     assert!(shown.contains("abababababab dead Broken: cannot read "), "{shown}");
     host.run(&["gocker-sh", "rm", "good", "abab"]).prints("good\nabab");
