@@ -99,11 +99,20 @@ fn copy_cpuset(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
 /// Removes `group` in one hierarchy, with the groups that were made inside, and the parents that are then empty.
 pub fn remove(hierarchy: &Hierarchy, group: &CgroupPath) -> Result<()> {
     let dir = group.below(&hierarchy.mount);
-    for nested in nested(&dir).iter().rev() {
-        remove_one(nested)?;
+    // Most groups have none inside: the kernel tells when there are.
+    if remove_dir(&dir).is_ok() {
+        shown_rmdir(&dir);
+    } else {
+        for nested in nested(&dir).iter().rev() {
+            remove_one(nested)?;
+        }
+        remove_one(&dir)?;
     }
-    remove_one(&dir)?;
     remove_parents(hierarchy, group)
+}
+
+fn shown_rmdir(dir: &Path) {
+    stage::shell(&["rmdir", &dir.to_string_lossy()]);
 }
 
 /// The groups inside `dir`, at any depth, parents first.
@@ -126,7 +135,7 @@ fn remove_one(dir: &Path) -> Result<()> {
     loop {
         match remove_dir(dir) {
             Ok(()) => {
-                stage::shell(&["rmdir", &dir.to_string_lossy()]);
+                shown_rmdir(dir);
                 return Ok(());
             }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -157,7 +166,7 @@ fn remove_parents(hierarchy: &Hierarchy, group: &CgroupPath) -> Result<()> {
             // Others' or, more often, not empty.
             return Ok(());
         }
-        stage::shell(&["rmdir", &dir.to_string_lossy()]);
+        shown_rmdir(&dir);
     }
     Ok(())
 }

@@ -65,8 +65,8 @@ pub fn all() -> Result<Vec<Hierarchy>> {
 
 /// The hierarchies in which a container's group is made.
 ///
-/// Where one of our controllers is mounted as v1, all of them are used as v1, as runc and crun do on a hybrid host:
-/// a process that v1 limits is not limited by v2.
+/// Where a controller that limits is mounted as v1, all are used as v1, as runc and crun do on a hybrid host: a
+/// controller is in one hierarchy at a time. A v1 freezer alone beside v2 does not make a host hybrid.
 ///
 /// # Errors
 /// No hierarchy is mounted.
@@ -80,10 +80,12 @@ pub fn ours() -> Result<(Version, Vec<Hierarchy>)> {
 
 fn choose(all: Vec<Hierarchy>) -> Option<(Version, Vec<Hierarchy>)> {
     let (v1, v2): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.version == Version::V1);
-    if !v1.is_empty() {
-        return Some((Version::V1, v1));
+    let limits = v1.iter().any(|one| ["memory", "cpu", "pids"].iter().any(|controller| one.has(controller)));
+    match (limits || v2.is_empty(), v1.is_empty()) {
+        (true, false) => Some((Version::V1, v1)),
+        (false, _) => Some((Version::V2, v2)),
+        (true, true) => None,
     }
-    (!v2.is_empty()).then_some((Version::V2, v2))
 }
 
 /// The hierarchies of a mountinfo file (proc_pid_mountinfo(5)), each once: where all of it is to be seen, if anywhere.
@@ -180,12 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn without_our_controllers_on_v1_it_is_v2() {
+    fn without_a_controller_that_limits_on_v1_it_is_v2() {
         let text =
-            "34 31 0:31 / /c/cpuset rw - cgroup cgroup rw,cpuset\n41 31 0:38 / /u rw - cgroup2 none rw\n";
+            "34 31 0:31 / /c/freezer rw - cgroup cgroup rw,freezer\n41 31 0:38 / /u rw - cgroup2 none rw\n";
         let (version, chosen) = choose(parse(text.as_bytes())).unwrap();
         assert_eq!((version, mounts(&chosen)), (Version::V2, vec!["/u"]));
         assert_eq!(chosen[0].keys(), [""]);
+        let (version, chosen) = choose(parse(text.lines().next().unwrap().as_bytes())).unwrap();
+        assert_eq!((version, mounts(&chosen)), (Version::V1, vec!["/c/freezer"]));
         assert!(choose(parse(b"27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n")).is_none());
     }
 }

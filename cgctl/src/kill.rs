@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use stage::Explain;
 
 use crate::group::CgroupPath;
 use crate::hierarchy::{Hierarchy, Version};
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Kills what is in `group`, in any of the hierarchies.
 pub fn kill(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
+    spare_ourselves(hierarchies, group)?;
     let deadline = Instant::now() + PATIENCE;
     for hierarchy in hierarchies.iter().filter(|one| one.version == Version::V2) {
         kill_v2(&group.below(&hierarchy.mount), deadline)?;
@@ -29,6 +31,16 @@ pub fn kill(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
     let dirs: Vec<PathBuf> = v1.iter().map(|one| group.below(&one.mount)).collect();
     let freezer = v1.iter().find(|one| one.has("freezer")).map(|one| group.below(&one.mount));
     kill_v1(&dirs, freezer.as_deref(), deadline)
+}
+
+/// Frozen by its own hand, cgctl would thaw nobody.
+fn spare_ourselves(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
+    let ourselves = rustix::process::getpid().as_raw_nonzero().get();
+    if hierarchies.iter().any(|one| processes::of(&group.below(&one.mount)).contains(&ourselves)) {
+        return Err(anyhow!("cannot kill what is in cgroup {group}: cgctl itself is in it"))
+            .hint("call it from outside of the group");
+    }
+    Ok(())
 }
 
 /// One write kills all, also what is forked meanwhile (cgroup-v2.rst, cgroup.kill).

@@ -21,7 +21,7 @@ pub fn controllers(version: Version, hierarchies: &[Hierarchy], settings: &[Sett
     let offers = |controller: &str| offered.iter().any(|one| one == controller);
     let needed = |controller: &str| settings.iter().any(|one| one.needed && one.controller == controller);
     if let Some(setting) = settings.iter().find(|one| one.needed && !offers(one.controller)) {
-        return Err(refusal(version, setting));
+        return refused(version, setting);
     }
     if version == Version::V1 {
         return Ok(Wanted::default());
@@ -38,17 +38,11 @@ fn offered(mount: &Path) -> Result<Vec<String>> {
     Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
-fn refusal(version: Version, setting: &Setting) -> anyhow::Error {
+fn refused(version: Version, setting: &Setting) -> Result<Wanted> {
     let kernel = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    let hint = hint(version, setting.controller, &kernel);
-    let refused: Result<()> = Err(anyhow!(
-        "cannot limit {}: cgroup v{}: there is no {} controller",
-        setting.what,
-        version.number(),
-        setting.controller
-    ))
-    .hint(hint);
-    refused.err().unwrap_or_else(|| anyhow!("cannot limit {}", setting.what))
+    let (what, controller) = (setting.what, setting.controller);
+    Err(anyhow!("cannot limit {what}: cgroup v{}: there is no {controller} controller", version.number()))
+        .hint(hint(version, controller, &kernel))
 }
 
 /// What would enable it. `kernel` is /proc/cgroups: name, hierarchy, number of groups, enabled.

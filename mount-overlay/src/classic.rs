@@ -28,7 +28,7 @@ fn with_short_names(overlay: &Overlay, target: &Path) -> Result<()> {
     let (names, _opened) = short_names(overlay).with_context(context)?;
     let options = overlay.classic_options(&names);
     if options.len() > PAGE {
-        return Err(explain::too_long(overlay, target));
+        return explain::too_long(overlay, target);
     }
     let home = open_directory(Path::new(".")).context("open .").with_context(context)?;
     std::env::set_current_dir("/proc/self/fd").context("chdir /proc/self/fd").with_context(context)?;
@@ -45,7 +45,7 @@ fn call(overlay: &Overlay, options: &OsStr, target: &Path) -> Result<()> {
     };
     let data = CString::new(options.as_bytes())?;
     mount("overlay", target, "overlay", flags, &*data)
-        .map_err(|errno| explain::classic_failed(errno, overlay, target))
+        .or_else(|errno| explain::classic_failed(errno, overlay, target))
 }
 
 /// Descriptors instead of paths.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Error, anyhow};
+use anyhow::{Result, anyhow};
 use rustix::io::Errno;
 use stage::Explain;
 
@@ -10,30 +10,40 @@ use crate::mount::Failure;
 use crate::overlay::{Overlay, Upper};
 
 /// The error of a step of the new API.
-pub fn failed(failure: &Failure, overlay: &Overlay, target: &Path) -> Error {
-    let reason = match reason(failure.errno) {
-        Some(reason) if failure.call == "fsconfig create" => reason.to_owned(),
-        _ => failure.errno.to_string(),
+pub fn failed(failure: &Failure, overlay: &Overlay, target: &Path) -> Result<()> {
+    // Only these calls are about the overlay as a whole; one about a directory means what it says.
+    let whole = matches!(failure.call.as_str(), "fsopen overlay" | "fsconfig create");
+    let reason = reason(failure.errno).filter(|_| whole);
+    let reason = reason.map_or_else(|| failure.errno.to_string(), str::to_owned);
+    let failed = Err(anyhow!("cannot mount {}: {}: {reason}", target.display(), failure.call));
+    let failed = match &failure.kernel {
+        Some(kernel) => failed.kernel(kernel),
+        None => failed,
     };
-    let error = anyhow!("cannot mount {}: {}: {reason}", target.display(), failure.call);
-    with(error, failure.kernel.clone(), hint(failure.errno, overlay))
+    hinted(failed, failure.errno, overlay)
 }
 
 /// The error of mount(2).
-pub fn classic_failed(errno: Errno, overlay: &Overlay, target: &Path) -> Error {
+pub fn classic_failed(errno: Errno, overlay: &Overlay, target: &Path) -> Result<()> {
     let reason = reason(errno).map_or_else(|| errno.to_string(), str::to_owned);
-    let error = anyhow!("cannot mount {}: mount: {reason}", target.display());
-    with(error, None, hint(errno, overlay))
+    hinted(Err(anyhow!("cannot mount {}: mount: {reason}", target.display())), errno, overlay)
 }
 
 /// The options do not fit in what mount(2) takes.
-pub fn too_long(overlay: &Overlay, target: &Path) -> Error {
-    let error = anyhow!(
+pub fn too_long(overlay: &Overlay, target: &Path) -> Result<()> {
+    Err(anyhow!(
         "cannot mount {}: mount: the names of {} layers do not fit in one page of options",
         target.display(),
         overlay.lowers.len()
-    );
-    with(error, None, Some("a kernel of version 6.7 or later takes them one by one".to_owned()))
+    ))
+    .hint("a kernel of version 6.7 or later takes them one by one")
+}
+
+fn hinted(failed: Result<()>, errno: Errno, overlay: &Overlay) -> Result<()> {
+    match hint(errno, overlay) {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
 }
 
 /// The words of the C library mislead here.
@@ -76,18 +86,4 @@ fn not_for_upper(upper: &Upper) -> Option<String> {
             upper.dir.display()
         )
     })
-}
-
-fn with(error: Error, kernel: Option<String>, hint: Option<String>) -> Error {
-    let mut result: anyhow::Result<()> = Err(error);
-    if let Some(kernel) = kernel {
-        result = result.kernel(kernel);
-    }
-    if let Some(hint) = hint {
-        result = result.hint(hint);
-    }
-    match result {
-        Err(error) => error,
-        Ok(()) => anyhow!("no error"),
-    }
 }

@@ -28,7 +28,7 @@ pub fn mount_overlay(overlay: &Overlay, target: &Path, undo: &mut Undo) -> Resul
     stage::shell(&[&words[..], &[&*options, target.as_os_str()]].concat());
     match with_new_api(overlay, target) {
         Err(failure) if failure.is_lack_of_api() => classic::mount_overlay(overlay, target),
-        Err(failure) => Err(failure.into_error(overlay, target)),
+        Err(failure) => explain::failed(&failure, overlay, target),
         Ok(()) => Ok(()),
     }
 }
@@ -82,10 +82,6 @@ impl Failure {
             (Step::Configure, Errno::INVAL) => !layers_can_be_added(),
             _ => false,
         }
-    }
-
-    fn into_error(self, overlay: &Overlay, target: &Path) -> anyhow::Error {
-        explain::failed(&self, overlay, target)
     }
 }
 

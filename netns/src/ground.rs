@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::Result;
-use stage::Undo;
+use stage::{Undo, say};
 
 use crate::bridge::{self, Bridge};
 use crate::lock::Lock;
@@ -104,6 +104,13 @@ impl Ground {
             let firewall = Rc::clone(&self.firewall);
             undo.push(move || firewall.remove());
         }
-        self.firewall.install(bridge::NAME, subnet)
+        self.firewall.install(bridge::NAME, subnet)?;
+        if self.firewall.host_drops_forwarded()? {
+            say(
+                "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside",
+            );
+            say("  hint: iptables -I FORWARD -i gocker0 -j ACCEPT; iptables -I FORWARD -o gocker0 -j ACCEPT");
+        }
+        Ok(())
     }
 }

@@ -9,33 +9,28 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 
 use crate::pin::OWN;
 
-/// The lock, and the namespace that it is of: the thread's own, when the lock was taken.
-pub struct Lock(Flock<File>);
+/// The lock, and the namespace that it is of: the thread's own, when the lock was taken. Closing the file frees it.
+pub struct Lock(File);
 
 impl Lock {
     /// With others, but with nobody who holds it alone.
     pub fn together() -> Result<Lock> {
-        Lock::take(FlockArg::LockShared)
+        Lock::take(FlockOperation::LockShared)
     }
 
     pub fn alone() -> Result<Lock> {
-        Lock::take(FlockArg::LockExclusive)
+        Lock::take(FlockOperation::LockExclusive)
     }
 
-    fn take(how: FlockArg) -> Result<Lock> {
-        let mut namespace = File::open(OWN).with_context(|| format!("cannot open {OWN}"))?;
-        loop {
-            namespace = match Flock::lock(namespace, how) {
-                Ok(locked) => return Ok(Lock(locked)),
-                Err((namespace, Errno::EINTR)) => namespace,
-                Err((_, errno)) => return Err(errno).context("cannot lock the network namespace: flock"),
-            };
-        }
+    fn take(how: FlockOperation) -> Result<Lock> {
+        let namespace = File::open(OWN).with_context(|| format!("cannot open {OWN}"))?;
+        retry_on_intr(|| flock(&namespace, how)).context("cannot lock the network namespace: flock")?;
+        Ok(Lock(namespace))
     }
 }
 

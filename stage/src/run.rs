@@ -41,7 +41,7 @@ pub fn main<A: Parser>(codes: Codes, run: impl FnOnce(A) -> Result<u8>) -> ExitC
     let tool = A::command().get_name().to_owned();
     let ran = match A::try_parse() {
         Ok(arguments) => run(arguments),
-        Err(error) => parse_failed(&error, codes),
+        Err(error) => parse_failed(&tool, &error, codes),
     };
     match ran {
         Ok(code) => ExitCode::from(code),
@@ -49,8 +49,8 @@ pub fn main<A: Parser>(codes: Codes, run: impl FnOnce(A) -> Result<u8>) -> ExitC
     }
 }
 
-/// `--help` and `--version` are answers; anything else is a wrong command line.
-fn parse_failed(error: &clap::Error, codes: Codes) -> Result<u8> {
+/// `--help` and `--version` are answers; anything else is a wrong command line, reported as any other error is.
+fn parse_failed(tool: &str, error: &clap::Error, codes: Codes) -> Result<u8> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -58,7 +58,10 @@ fn parse_failed(error: &clap::Error, codes: Codes) -> Result<u8> {
             Ok(0)
         }
         _ => {
-            say(text.trim_end());
+            let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+            say(&format!("{tool}: {}", what.strip_prefix("error: ").unwrap_or(what).trim_end()));
+            let tip = rest.lines().find_map(|line| line.strip_prefix("  tip: "));
+            say(&format!("  hint: {}", tip.unwrap_or(&format!("see {tool} --help"))));
             Ok(codes.usage)
         }
     }

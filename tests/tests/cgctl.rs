@@ -242,6 +242,21 @@ fn undo_kills_a_fork_bomb_and_removes_nested_groups() {
 }
 
 #[test]
+fn a_group_is_not_killed_from_inside() {
+    let host = Host::new();
+    let document = create(&host, &[]);
+    let (id, group) = (text(&document, "/id"), text(&document, "/cgroup/cgroupsPath"));
+    inside(&host, &document, &format!("exec cgctl undo --kill {id}")).fails(
+        1,
+        &format!(
+            "cgctl: cannot kill what is in cgroup {group}: cgctl itself is in it\n  \
+             hint: call it from outside of the group\n"
+        ),
+    );
+    undo(&host, &document);
+}
+
+#[test]
 fn undo_finds_the_group_below_any_parent_and_removes_parents_that_cgctl_made() {
     let host = Host::new();
     let parent = host.cgroup_parent();
@@ -414,7 +429,7 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
         ("--cgroup-parent", "/a/../b", "PATH", "a cgroup's path has no . or .. in it"),
     ] {
         let output = host.run(&[TOOL, &format!("{option}={value}")]).code(2);
-        let expected = format!("error: invalid value '{value}' for '{option} <{name}>': {reason}\n");
+        let expected = format!("cgctl: invalid value '{value}' for '{option} <{name}>': {reason}\n");
         assert!(output.stderr.starts_with(&expected), "{output}");
     }
     host.run(&[TOOL, "--memory-swap=8m"])

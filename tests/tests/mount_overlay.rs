@@ -226,6 +226,43 @@ fn layers_inside_each_other_are_refused_with_the_true_reason() {
 }
 
 #[test]
+fn a_kernel_without_overlayfs_is_named() {
+    let host = host();
+    let id = new_id();
+    let output = host.run(&[
+        "strace",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=fsopen:error=ENODEV",
+        TOOL,
+        "--lower=/run/l/a",
+        "--id",
+        &id,
+    ]);
+    output.fails(
+        1,
+        &format!(
+            "mount-overlay: cannot mount /run/gocker/mount-overlay/{id}/rootfs: fsopen overlay: the kernel has no \
+             overlayfs\n  hint: modprobe overlay\n"
+        ),
+    );
+}
+
+#[test]
+fn a_store_on_overlayfs_cannot_hold_what_is_written() {
+    let host = host();
+    let outer = host.run(&[TOOL, "--lower=/run/l/a"]).json();
+    let root = format!("--root={}", text(&outer, "/rootfs/path"));
+    let id = new_id();
+    let output = host.run(&[TOOL, &root, "--lower=/run/l/b", "--id", &id]).code(1);
+    assert!(output.stderr.contains("  kernel: overlay: filesystem on "), "{output}");
+    let hint = "is on overlayfs itself: use --tmpfs, or --root on another file system\n";
+    assert!(output.stderr.ends_with(hint), "{output}");
+    undo(&host, &outer);
+}
+
+#[test]
 fn read_only_is_read_only() {
     let host = host();
     for (layers, expected) in [(&["/run/l/a"][..], "a"), (&["/run/l/a", "/run/l/b"][..], "b")] {

@@ -67,6 +67,20 @@ impl Firewall {
         }
     }
 
+    /// Whether the chain that iptables(8) knows as FORWARD drops what it does not accept, as docker sets it up. No
+    /// rule of another table can change that.
+    pub fn host_drops_forwarded(&self) -> Result<bool> {
+        let question = get(GETCHAIN, Attributes::default().text(1, "filter").text(3, "FORWARD"));
+        let mut drops = false;
+        let answered = self.0.ask(&mut datagram(IPV4, &[question]), 1, |message| {
+            // NFTA_CHAIN_POLICY, NF_DROP
+            drops = find(message.payload.get(4..).unwrap_or_default(), 5) == Some(&[0; 4]);
+            Ok(())
+        });
+        answered.context("cannot look at nf_tables")?;
+        Ok(drops)
+    }
+
     /// Puts the whole table in the place of what is there of it, at once.
     pub fn install(&self, bridge: &str, subnet: Subnet) -> Result<()> {
         let messages = ruleset::install(&[(bridge, subnet)]);
@@ -152,9 +166,12 @@ fn rules_in(attributes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(find(attributes, 6)?.try_into().ok()?))
 }
 
+/// The value of the attribute of this kind.
 fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    rtnetlink::packet_core::NlasIterator::new(attributes)
+    let found = rtnetlink::packet_core::NlasIterator::new(attributes)
         .flatten()
-        .find(|attribute| attribute.kind() == kind)
-        .map(|attribute| attribute.into_inner().get(4..).unwrap_or_default())
+        .find(|attribute| attribute.kind() == kind)?;
+    let end = usize::from(found.length());
+    // What the buffer borrows goes on behind the attribute.
+    found.into_inner().get(4..end)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tests::{Host, new_id};
 
-use crate::netns::container::Container;
+use crate::netns::container::{Container, quiet_host};
 
 #[test]
 fn the_section_says_what_ip_shows() {
@@ -105,7 +105,7 @@ fn two_hundred_at_once_in_a_subnet_that_is_not_much_larger() {
 #[test]
 fn a_subnet_is_used_to_its_last_address() {
     for (subnet, room) in [("10.9.0.0/30", 1), ("10.9.0.8/29", 5)] {
-        let host = Host::new();
+        let host = quiet_host();
         let option = format!("--subnet={subnet}");
         let made: Vec<Container> = (0..room).map(|_| Container::new(&host, &[&option])).collect();
         let addresses: BTreeSet<&str> = made.iter().map(Container::address).collect();
@@ -160,9 +160,7 @@ fn a_container_can_be_set_up_again_as_soon_as_it_was_taken_back() {
 
 #[test]
 fn a_host_without_ipv6() {
-    let host = Host::new();
-    host.sh("for f in all default lo; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done").ok();
-    let host = host.settled();
+    let host = quiet_host();
     let one = Container::new(&host, &[]);
     host.run(&["netns", "exec", &one.id, "--", "ping", "-qc1", "-W5", "172.29.0.1"]).ok();
     one.undo(&host);

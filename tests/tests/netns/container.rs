@@ -44,6 +44,13 @@ impl Container {
     }
 }
 
+/// A host without IPv6: no link-local addresses that appear some time after their interface.
+pub fn quiet_host() -> Host {
+    let host = Host::new();
+    host.sh("for f in all default lo; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done").ok();
+    host.settled()
+}
+
 /// A host on which ip-netns(8) has been at work: it mounts its directory on itself, and leaves it so.
 pub fn host_with_ip_netns() -> Host {
     let host = Host::new();

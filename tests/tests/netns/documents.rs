@@ -3,7 +3,7 @@
 use serde_json::json;
 use tests::{Host, new_id};
 
-use crate::netns::container::Container;
+use crate::netns::container::{Container, quiet_host};
 
 #[test]
 fn the_document_passes_through_and_gains_one_section() {
@@ -35,6 +35,16 @@ fn the_section_without_a_bridge() {
     host.sh("ip -o link | wc -l").prints("1");
     none.undo(&host);
     of_host.undo(&host);
+}
+
+#[test]
+fn the_section_is_as_its_schema_says() {
+    let host = Host::new();
+    for network in ["bridge", "none", "host"] {
+        let document = host.run(&["netns", "--network", network, "--dns=1.1.1.1"]).json();
+        tests::schema::check(&document, "network");
+        Container::of(&document).undo(&host);
+    }
 }
 
 #[test]
@@ -96,7 +106,7 @@ fn not_being_root() {
 
 #[test]
 fn the_same_container_twice() {
-    let host = Host::new();
+    let host = quiet_host();
     let one = Container::new(&host, &[]);
     let before = host.snapshot();
     host.run(&["netns", "--id", &one.id]).fails(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::Host;
 
-use crate::netns::container::{Container, host_with_ip_netns};
+use crate::netns::container::{Container, host_with_ip_netns, quiet_host};
 
 #[test]
 fn our_rules_are_in_our_table_and_no_other_is_touched() {
@@ -139,7 +139,7 @@ fn a_subnet_of_ones_own() {
 
 #[test]
 fn a_subnet_that_hides_something_is_refused() {
-    let host = Host::new();
+    let host = quiet_host();
     host.sh("ip link add lan type veth peer name lan-peer && ip link set lan up && ip link set lan-peer up")
         .ok();
     let host = host.settled();
@@ -195,7 +195,7 @@ fn a_subnet_that_hides_something_is_refused() {
 
 #[test]
 fn something_else_with_the_bridges_name_is_refused() {
-    let host = Host::new();
+    let host = quiet_host();
     host.sh("ip link add gocker0 type veth peer name other").ok();
     let host = host.settled();
     host.run(&["netns"]).fails(1, "netns: cannot use link gocker0: it is no bridge\n");
@@ -209,7 +209,7 @@ fn something_else_with_the_bridges_name_is_refused() {
 
 #[test]
 fn gc_removes_what_nobody_needs_and_nothing_else() {
-    let host = Host::new();
+    let host = quiet_host();
     let (one, other) = (Container::new(&host, &[]), Container::new(&host, &["--network=none"]));
     let all = |host: &Host| host.snapshot();
     let before = all(&host);

@@ -16,7 +16,7 @@ fn connected_host() -> Host {
         ip netns add internet
         ip link add up0 type veth peer name eth0 netns internet
         ip address add 192.0.2.1/24 dev up0
-        ip link set up0 up
+        ip link set up0 addrgenmode none up
         ip -n internet link set lo up
         ip -n internet address add 192.0.2.2/24 dev eth0
         ip -n internet address add 198.51.100.7/32 dev lo
@@ -97,8 +97,9 @@ fn a_container_reaches_what_the_host_reaches_and_is_seen_as_the_host() {
     // With other people's tools alone.
     host.sh(&format!(
         "ip netns exec internet busybox nc -l -p 80 -e echo hello &
-        until ip netns exec internet grep -q ':0050 ' /proc/net/tcp; do :; done
-        ip netns exec {} busybox nc -w 5 198.51.100.7 80 < /dev/null",
+        until ip netns exec internet grep -qs ':0050 ' /proc/net/tcp /proc/net/tcp6; do :; done
+        ip netns exec {} busybox nc -w 5 198.51.100.7 80 < /dev/null
+        wait",
         one.name()
     ))
     .prints("hello");
@@ -158,4 +159,28 @@ fn any_user_may_ping_and_listen_on_port_80() {
     ))
     .prints("0\t2147483647\n0\n1024");
     one.undo(&host);
+}
+
+#[test]
+fn where_iptables_drops_what_is_forwarded_netns_says_so_once_and_what_helps() {
+    let host = connected_host();
+    host.sh("iptables -P FORWARD DROP").ok();
+    let host = host.settled();
+    let output = host.run(&["netns"]);
+    let one = Container::of(&output.clone().json());
+    let hint = output.stderr.lines().nth(1).unwrap().strip_prefix("  hint: ").unwrap();
+    assert_eq!(
+        output.stderr.lines().next().unwrap(),
+        "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside"
+    );
+    let other = host.run(&["netns"]);
+    assert_eq!(other.stderr, "");
+    let other = Container::of(&other.json());
+    let ping = ["netns", "exec", &one.id, "--", "ping", "-qc1", "-W1", "198.51.100.7"];
+    host.run(&ping).code(1);
+    host.sh(hint).ok();
+    host.run(&ping).ok();
+    host.sh("iptables -F FORWARD").ok();
+    one.undo(&host);
+    other.undo(&host);
 }
