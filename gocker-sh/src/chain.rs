@@ -94,8 +94,8 @@ fn start(bench: &Bench, plan: &Plan, children: &mut Vec<Child>) -> Result<()> {
         }
         None => None,
     };
-    children.push(mount_overlay(bench, &plan.mount_overlay, upstream.as_ref())?);
     children.push(branch(bench, "cgctl", &plan.cgctl)?);
+    children.push(mount_overlay(bench, &plan.mount_overlay, upstream.as_ref())?);
     Ok(())
 }
 

@@ -42,7 +42,9 @@ pub struct Global {
     pub verbose: bool,
 }
 
+// Deferred: a command's options are looked at only if it is the one. Their own first line then heads its help.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Run a command in a new container
     Run(Box<Run>),

@@ -19,7 +19,7 @@ use crate::store::{Claim, Hold, Patience, Store, remove_dir};
 use crate::teardown::{Undo, undo};
 use crate::{ask, lookup, names};
 
-/// `gc`.
+/// Undo what killed commands have left
 #[derive(clap::Args, Clone, Debug)]
 pub struct Gc {
     /// Also remove what belongs to no container of gocker-sh and is not alive, such as half a pipeline typed by hand

@@ -10,7 +10,7 @@ use crate::spawn::Tools;
 use crate::store::Store;
 use crate::{ask, gc};
 
-/// `pull`.
+/// Pull an image
 #[derive(clap::Args, Clone, Debug)]
 pub struct Pull {
     /// Choose this platform of the image

@@ -14,7 +14,7 @@ use crate::spawn::Tools;
 use crate::stored::{self, Meant, Stored};
 use crate::{gc, human};
 
-/// `images`.
+/// List images
 #[derive(clap::Args, Clone, Debug)]
 pub struct Images {
     /// Accepted: there are no intermediate images to hide

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// `run`: docker's options, and Gocker's own `--mem`, `--swap`, `--pids`.
+/// Run a command in a new container
+// docker's options, and Gocker's own --mem, --swap and --pids.
 #[derive(Args, Clone, Debug, Default)]
 #[command(disable_help_flag = true)]
 pub struct Run {
@@ -201,7 +202,7 @@ impl Network {
     }
 }
 
-/// `exec`.
+/// Run a command in a running container
 #[derive(Args, Clone, Debug)]
 pub struct Exec {
     #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::{gc, human, lookup};
 
 mod meant;
 
-/// `ps`.
+/// List containers
 #[derive(clap::Args, Clone, Debug)]
 pub struct Ps {
     /// Also those that do not run

@@ -13,7 +13,7 @@ use crate::store::{Claim, Hold, Patience, Store};
 use crate::teardown::{Undo, undo};
 use crate::{ask, gc, lookup};
 
-/// `rm`.
+/// Remove containers
 #[derive(clap::Args, Clone, Debug)]
 pub struct Rm {
     /// Kill it if it runs, and do not mind if it is not there

@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::stored::{self, Meant, Stored, short};
 use crate::{ask, gc, lookup};
 
-/// `rmi`.
+/// Remove images
 #[derive(clap::Args, Clone, Debug)]
 pub struct Rmi {
     /// Take the name away even if a container uses the image, which then stays without one

@@ -38,10 +38,13 @@ impl Codes {
 
 /// Parses the command line as `A`, runs `run`, reports its error. `run` answers with the exit code.
 pub fn main<A: Parser>(codes: Codes, run: impl FnOnce(A) -> Result<u8>) -> ExitCode {
-    let tool = A::command().get_name().to_owned();
-    let ran = match A::try_parse() {
+    // The description of the command line is costly to make: once is enough.
+    let command = A::command();
+    let tool = command.get_name().to_owned();
+    let parsed = command.try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
+    let ran = match parsed {
         Ok(arguments) => run(arguments),
-        Err(error) => parse_failed(&tool, &error, codes),
+        Err(error) => parse_failed(&tool, &error.format(&mut A::command()), codes),
     };
     match ran {
         Ok(code) => ExitCode::from(code),
