@@ -83,7 +83,7 @@ fn whatever_call_fails_it_says_so_and_cleans_up_itself() {
                 || output.stderr.contains("cannot run")
                 || output.stderr.contains("cannot remove")
             {
-                host.run(&GC[0]).ok();
+                host.run(GC[0]).ok();
             }
             if let Err(difference) = before.wait_for(&host) {
                 panic!("{what}\nleft on the host:\n{difference}");
