@@ -18,7 +18,9 @@ fn in_all_namespaces_of_the_container() {
 fn environment_user_directory_and_capabilities() {
     let host = host();
     let sleeper = Sleeper::start(&host, &["-e", "A=run", "-e", "B=run", "-w", "/tmp"]);
-    sleeper.exec(&host, &["-e", "B=exec", "ID", "sh", "-c", "echo $A $B $HOME; pwd"]).prints("run exec /root\n/tmp");
+    sleeper
+        .exec(&host, &["-e", "B=exec", "ID", "sh", "-c", "echo $A $B $HOME; pwd"])
+        .prints("run exec /root\n/tmp");
     sleeper.exec(&host, &["-w", "/etc", "ID", "pwd"]).prints("/etc");
     let status = ["sh", "-c", "echo $HOME; id -G; grep -E '^Cap(Eff|Bnd)' /proc/self/status"];
     let root = "/root\n0\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb";
@@ -46,11 +48,12 @@ fn in_the_containers_cgroup() {
     )
     .unwrap();
     let id = tests::new_id();
-    let mut running = host.start(&["nsrun", "--doc=/run/doc", "-i", "--id", &id, "--", "sh", "-c", "echo ready; cat"]);
+    let mut running =
+        host.start(&["nsrun", "--doc=/run/doc", "-i", "--id", &id, "--", "sh", "-c", "echo ready; exec cat"]);
     running.wait_for_line("ready");
     host.run(&["nsrun", "exec", &id, "sh", "-c", "grep pids /proc/self/cgroup | cut -d: -f3"]).prints("/");
     // With room for no other process, exec's command is one too many when it forks.
-    host.sh(&format!("echo 3 > {path}/pids.max")).ok();
+    host.sh(&format!("echo 2 > {path}/pids.max")).ok();
     host.run(&["nsrun", "exec", &id, "true"]).code(0);
     assert!(host.run(&["nsrun", "exec", &id, "sh", "-c", "true | true; true"]).stderr.contains("fork"));
     assert_eq!(running.end().code, 0);
@@ -63,10 +66,13 @@ fn exit_codes_and_streams() {
     let sleeper = Sleeper::start(&host, &[]);
     sleeper.exec(&host, &["ID", "sh", "-c", "exit 6"]).code(6);
     sleeper.exec(&host, &["ID", "sh", "-c", "kill -9 $$"]).code(137);
-    sleeper.exec(&host, &["ID", "nil"]).fails(127, "nsrun: exec: \"nil\": executable file not found in $PATH\n");
+    sleeper
+        .exec(&host, &["ID", "nil"])
+        .fails(127, "nsrun: exec: \"nil\": executable file not found in $PATH\n");
     sleeper.exec(&host, &["ID", "/etc"]).code(126);
     sleeper.exec(&host, &["-u", "nil", "ID", "true"]).code(125).says("cannot use user nil");
-    host.feed(&["nsrun", "exec", "-i", &sleeper.id, "tr", "a-z", "A-Z"], "over\nand out\n").prints("OVER\nAND OUT");
+    host.feed(&["nsrun", "exec", "-i", &sleeper.id, "tr", "a-z", "A-Z"], "over\nand out\n")
+        .prints("OVER\nAND OUT");
     host.feed(&["nsrun", "exec", &sleeper.id, "wc", "-c"], "not for you").prints("0");
     // Options of the command are the command's.
     sleeper.exec(&host, &["ID", "echo", "-e", "-t", "x"]).prints("-t x");

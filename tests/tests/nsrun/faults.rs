@@ -39,7 +39,18 @@ fn whenever_it_is_killed_undo_leaves_nothing() {
     let host = host();
     let id = new_id();
     let line = words(&["--id", &id, "--", "/bin/true"]);
-    let calls = ["mkdir", "clone3", "rename", "sendmsg", "pivot_root", "setresuid", "execve", "waitid", "unlink", "rmdir"];
+    let calls = [
+        "mkdir",
+        "clone3",
+        "rename",
+        "sendmsg",
+        "pivot_root",
+        "setresuid",
+        "execve",
+        "waitid",
+        "unlink",
+        "rmdir",
+    ];
     let met = inject::every_kill(&host, &line, None, &calls, &[&["nsrun", "undo", &id]]);
     assert!(met >= calls.len() as u32, "{met}");
 }

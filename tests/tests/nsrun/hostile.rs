@@ -27,8 +27,19 @@ fn links_out_of_the_root_stay_inside() {
          && rm etc/passwd && ln -s /run/victim/passwd etc/passwd"
     ))
     .ok();
-    run(&host, &["--volume=/run/victim:/data/vol:ro", "-w", "/data/cwd", "--", "sh", "-c", "head -n1 /etc/hosts; pwd; ls /data/vol"])
-        .prints("127.0.0.1\tlocalhost\n/data/cwd\npasswd");
+    run(
+        &host,
+        &[
+            "--volume=/run/victim:/data/vol:ro",
+            "-w",
+            "/data/cwd",
+            "--",
+            "sh",
+            "-c",
+            "head -n1 /etc/hosts; pwd; ls /data/vol",
+        ],
+    )
+    .prints("127.0.0.1\tlocalhost\n/run/victim/cwd\npasswd");
     host.sh("ls /run/victim; cat /run/victim/passwd").prints("passwd\nhost");
     // They were made inside, where the links point to when that is the root.
     host.sh(&format!("ls {ROOTFS}/run/victim")).ok();
@@ -56,7 +67,7 @@ fn nsruns_own_file_is_not_executed_inside() {
     host.sh(&format!("ln -s /proc/self/exe {ROOTFS}/bin/trap")).ok();
     run(&host, &["--", "trap"]).code(126);
     // Nor can PID 1 be reached that is nsrun's own.
-    let script = "cat /proc/1/exe > /dev/null; readlink /proc/1/exe; ls /proc/1/root /proc/1/fd";
+    let script = "cat /proc/1/exe > /dev/null; readlink /proc/1/exe; ls /proc/1/root; ls /proc/1/fd";
     let output = run(&host, &["--init", "--", "sh", "-c", script]);
     assert_eq!(output.stdout, "", "{output}");
     assert!(output.stderr.contains("Permission denied"), "{output}");
@@ -74,12 +85,18 @@ fn a_null_device_that_is_none_hides_nothing_wrong() {
 #[test]
 fn a_copy_of_the_running_system() {
     let host = host();
-    host.sh(
-        "mkdir -p /run/copy && mount -t tmpfs t /run/copy && mkdir /run/copy/u /run/copy/w /run/copy/m \
-         && mount -t overlay -o lowerdir=/,upperdir=/run/copy/u,workdir=/run/copy/w o /run/copy/m",
-    )
-    .ok();
-    host.run(&["nsrun", "--doc=/dev/null", "--rootfs=/run/copy/m", "--", "bash", "-c", "echo $$ $(id -un); touch /new; ps -e | wc -l"])
-        .prints("1 root\n4");
+    host.sh("mkdir -p /run/copy && mount -t tmpfs t /run/copy && mkdir /run/copy/u /run/copy/w /run/copy/m \
+         && mount -t overlay -o lowerdir=/,upperdir=/run/copy/u,workdir=/run/copy/w o /run/copy/m")
+        .ok();
+    host.run(&[
+        "nsrun",
+        "--doc=/dev/null",
+        "--rootfs=/run/copy/m",
+        "--",
+        "bash",
+        "-c",
+        "echo $$ $(id -un); touch /new; ps -e | wc -l",
+    ])
+    .prints("1 root\n4");
     host.sh("test ! -e /new && umount -R /run/copy && rmdir /run/copy").ok();
 }

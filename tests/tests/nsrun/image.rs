@@ -62,7 +62,8 @@ fn environment_files_and_the_callers_variables() {
     let host = host();
     std::fs::write(host.path("/run/env"), "# no\nA=\"quoted\"\n  B=2\nHOME\n").unwrap();
     let script = "env | sort | grep -v -e ^SHLVL -e ^PWD -e ^HOSTNAME";
-    let mut words = super::words(&["--env-file", "/run/env", "-e", "B=3", "-e", "NIL", "--", "sh", "-c", script]);
+    let mut words =
+        super::words(&["--env-file", "/run/env", "-e", "B=3", "-e", "NIL", "--", "sh", "-c", script]);
     words.splice(0..0, ["env", "HOME=/callers", "NOT=passed"]);
     host.run(&words).prints(
         "A=\"quoted\"\nB=3\nHOME=/callers\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -113,7 +114,7 @@ fn exit_codes() {
     }
     sh(&host, "exit 0").code(0);
     sh(&host, "exit 42").code(42);
-    sh(&host, "sh -c 'kill -9 $$'").code(137);
+    sh(&host, "sh -c 'kill -9 $$'; exit $?").code(137);
     // PID 1 is killed by what comes from outside only: here, by its own fault.
     run(&host, &["--init", "--", "sh", "-c", "kill -TERM $$"]).code(143);
     // A missing mount source is no missing command.
@@ -124,7 +125,8 @@ fn exit_codes() {
 fn wrong_documents() {
     let host = host();
     let feed = |text: &str, more: &[&str]| host.feed(&[&["nsrun"], more].concat(), text);
-    feed("", &["--", "true"]).fails(125, "nsrun: no document on stdin: the stage before this one has said why\n");
+    feed("", &["--", "true"])
+        .fails(125, "nsrun: no document on stdin: the stage before this one has said why\n");
     feed("{\"gocker\":2}", &["--", "true"])
         .fails(125, "nsrun: cannot read the document: version 2 of the document is not supported, only 1\n");
     feed("{", &["--", "true"]).code(125).says("nsrun: cannot read the document: EOF");

@@ -9,7 +9,8 @@ use super::{Sleeper, host, run, words};
 fn signals_reach_the_command_once() {
     let host = host();
     for init in [&[][..], &["--init"]] {
-        let script = "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.01; done";
+        let script =
+            "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.01; done";
         let mut running = host.start(&words(&[init, &["--", "sh", "-c", script]].concat()));
         running.wait_for_line("ready");
         running.signal(Signal::SIGUSR1);
@@ -85,9 +86,11 @@ fn facts_on_a_descriptor() {
     let id = new_id();
     let with_facts = |more: &[&str]| {
         let line = words(&[&["--json-fd=5", "--id", &id], more].concat());
-        let output = host.run(&[&["bash", "-c", "exec 5>/run/facts; exec \"$@\"", "bash"], &line[..]].concat());
+        let output =
+            host.run(&[&["bash", "-c", "exec 5>/run/facts; exec \"$@\"", "bash"], &line[..]].concat());
         let facts = std::fs::read_to_string(host.path("/run/facts")).unwrap();
-        let facts: Vec<serde_json::Value> = facts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let facts: Vec<serde_json::Value> =
+            facts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (output, facts)
     };
     let (output, facts) = with_facts(&["--", "sh", "-c", "exit 9"]);
@@ -96,7 +99,10 @@ fn facts_on_a_descriptor() {
     assert_eq!(process["status"], "running");
     assert_eq!(process["id"], id.as_str());
     assert!(process["pid"].as_i64().unwrap() > 1 && process["startTime"].is_u64(), "{process}");
-    assert_eq!((&facts[1]["process"]["status"], &facts[1]["process"]["exitCode"]), (&"stopped".into(), &9.into()));
+    assert_eq!(
+        (&facts[1]["process"]["status"], &facts[1]["process"]["exitCode"]),
+        (&"stopped".into(), &9.into())
+    );
     // Nothing is running that never began.
     let (output, facts) = with_facts(&["--", "nil"]);
     assert_eq!((output.code, facts.len()), (127, 0), "{output}");

@@ -23,6 +23,9 @@ fn none_and_host() {
 #[test]
 fn a_namespace_by_path_with_its_facts() {
     let host = host();
+    // The first `ip netns add` makes a mount that stays.
+    host.sh("ip netns add first && ip netns del first").ok();
+    let host = host.settled();
     host.sh("ip netns add test && ip -n test link add marker type bridge").ok();
     let id = tests::new_id();
     let document = |dns: serde_json::Value| {
@@ -34,7 +37,15 @@ fn a_namespace_by_path_with_its_facts() {
     let run = |dns, more: &[&str]| host.feed(&[&["nsrun"], more].concat(), &document(dns));
     run(dns.clone(), &["--", "sh", "-c", "ip -o link | grep -c marker; cat /etc/resolv.conf"])
         .prints("1\nnameserver 9.9.9.9\nsearch a.b c\noptions ndots:2");
-    let more = ["--add-host=db:10.0.0.1", "--add-host=host:host-gateway", "--hostname=web.example", "--", "cat", "/etc/hosts", "/etc/hostname"];
+    let more = [
+        "--add-host=db:10.0.0.1",
+        "--add-host=host:host-gateway",
+        "--hostname=web.example",
+        "--",
+        "cat",
+        "/etc/hosts",
+        "/etc/hostname",
+    ];
     run(dns, &more).prints(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
          ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.0.0.1\tdb\n172.29.0.1\thost\n172.29.0.5\tweb.example web\nweb.example",

@@ -43,7 +43,10 @@ impl AtTerminal {
             if shown.contains(text) {
                 return shown;
             }
-            let mut fds = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&self.master), nix::poll::PollFlags::POLLIN)];
+            let mut fds = [nix::poll::PollFd::new(
+                std::os::fd::AsFd::as_fd(&self.master),
+                nix::poll::PollFlags::POLLIN,
+            )];
             assert!(nix::poll::poll(&mut fds, 20_000u16).unwrap() > 0, "{text:?} did not come: {shown:?}");
             let length = self.master.read(&mut bytes).unwrap();
             assert!(length > 0, "{text:?} did not come: {shown:?}");
@@ -84,14 +87,13 @@ fn job_control_interrupts_and_end_of_input() {
     let mut at = AtTerminal::start(&host, &words(&["-it", "-e", "PS1=PROMPT ", "--", "sh"]));
     let shown = at.wait_for("PROMPT ");
     assert!(!shown.contains("job control") && !shown.contains("can't access"), "{shown}");
-    at.type_("sleep 1000\r");
-    at.wait_for("sleep 1000\r\n");
-    // The interrupt is the inner terminal's: the outer is raw. It ends sleep, not sh.
+    at.type_("sh -c 'echo $((40 + 2)); exec sleep 1000'\r");
+    at.wait_for("\r\n42\r\n");
+    // The interrupt is the inner terminal's: the outer is raw. It ends the command, not the shell.
     at.type_("\u{3}");
     at.wait_for("PROMPT ");
     at.type_("echo $? $((6 * 7))\r");
     at.wait_for("130 42\r\n");
-    at.wait_for("PROMPT ");
     at.type_("exit 4\r");
     assert_eq!(at.end(), 4);
     let mut at = AtTerminal::start(&host, &words(&["-it", "--", "cat"]));
@@ -124,7 +126,10 @@ fn the_terminal_is_put_back_when_nsrun_is_asked_to_end() {
     let mut at = AtTerminal::start(&host, &words(&["-it", "--", "sh", "-c", script]));
     at.wait_for("ready");
     assert_ne!(settings(&at.slave), at.before, "it is raw meanwhile");
-    host.sh("for p in $(pgrep -x nsrun); do grep -q ^NSpid.*[[:space:]]1$ /proc/$p/status || kill -TERM $p; done").ok();
+    host.sh(
+        "for p in $(pgrep -x nsrun); do grep -q ^NSpid.*[[:space:]]1$ /proc/$p/status || kill -TERM $p; done",
+    )
+    .ok();
     assert_eq!(at.end(), 3);
     // Also when the command does not start.
     let at = AtTerminal::start(&host, &words(&["-it", "--", "nil"]));
@@ -134,14 +139,20 @@ fn the_terminal_is_put_back_when_nsrun_is_asked_to_end() {
 #[test]
 fn much_goes_both_ways() {
     let host = host();
-    let mut at = AtTerminal::start(&host, &words(&["-it", "--", "sh", "-c", "stty raw -echo; echo ready; head -c 200000 | wc -c"]));
+    let mut at = AtTerminal::start(
+        &host,
+        &words(&["-it", "--", "sh", "-c", "stty raw -echo; echo ready; head -c 200000 | wc -c"]),
+    );
     at.wait_for("ready");
     let mut master = at.master.try_clone().unwrap();
     let writer = std::thread::spawn(move || master.write_all(&[b'x'; 200_000]).unwrap());
     at.wait_for("200000");
     writer.join().unwrap();
     assert_eq!(at.end(), 0);
-    let mut at = AtTerminal::start(&host, &words(&["-t", "--", "sh", "-c", "yes | head -c 1000000 | tr y x; echo; echo done"]));
+    let mut at = AtTerminal::start(
+        &host,
+        &words(&["-t", "--", "sh", "-c", "yes | head -c 1000000 | tr y x; echo; echo done"]),
+    );
     let shown = at.wait_for("done\r\n");
     assert_eq!(shown.matches('x').count(), 500_000);
     assert_eq!(at.end(), 0);
@@ -160,13 +171,19 @@ fn without_interactive_nothing_is_read_and_nothing_is_raw() {
 #[test]
 fn after_a_document_on_stdin_the_terminal_is_reopened() {
     let host = host();
-    let line = format!("echo '{{\"gocker\":1}}' | nsrun --rootfs {} -it -- sh -c 'stty size; read x; echo got $x'", super::ROOTFS);
+    let line = format!(
+        "echo '{{\"gocker\":1}}' | nsrun --rootfs {} -it -- sh -c 'stty size; read x; echo got $x'",
+        super::ROOTFS
+    );
     let mut at = AtTerminal::start(&host, &["sh", "-c", &line]);
     at.wait_for("33 101\r\n");
     at.type_("word\r");
     at.wait_for("got word\r\n");
     assert_eq!(at.end(), 0);
-    let line = format!("echo '{{\"gocker\":1}}' | nsrun --rootfs {} -i -- sh -c 'read x; echo got $x'", super::ROOTFS);
+    let line = format!(
+        "echo '{{\"gocker\":1}}' | nsrun --rootfs {} -i -- sh -c 'read x; echo got $x'",
+        super::ROOTFS
+    );
     let mut at = AtTerminal::start(&host, &["sh", "-c", &line]);
     at.type_("word\r");
     at.wait_for("got word\r\n");
@@ -177,7 +194,20 @@ fn after_a_document_on_stdin_the_terminal_is_reopened() {
 fn exec_has_terminals_too() {
     let host = host();
     let sleeper = Sleeper::start(&host, &[]);
-    let mut at = AtTerminal::start(&host, &["nsrun", "exec", "-it", "-u", "app", &sleeper.id, "sh", "-c", "stty size; tty; echo > /dev/tty; stat -c %U $(tty); sleep 1000"]);
+    let mut at = AtTerminal::start(
+        &host,
+        &[
+            "nsrun",
+            "exec",
+            "-it",
+            "-u",
+            "app",
+            &sleeper.id,
+            "sh",
+            "-c",
+            "stty size; tty; echo > /dev/tty; stat -c %U $(tty); sleep 1000",
+        ],
+    );
     let shown = at.wait_for("app\r\n");
     assert_eq!(shown, "33 101\r\n/dev/pts/0\r\n\r\napp\r\n");
     at.type_("\u{3}");

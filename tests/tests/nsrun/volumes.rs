@@ -11,7 +11,8 @@ fn a_directory_and_a_file_are_bound_and_may_be_written() {
     host.sh("cat /run/data/n").prints("new");
     run(&host, &["--volume=/run/data/f:/etc/one", "--", "cat", "/etc/one"]).prints("file");
     // Relative to where nsrun is called.
-    host.sh(&format!("cd /run && nsrun --doc=/dev/null --rootfs {ROOTFS} --volume=./data:/d -- cat /d/f")).prints("file");
+    host.sh(&format!("cd /run && nsrun --doc=/dev/null --rootfs {ROOTFS} --volume=./data:/d -- cat /d/f"))
+        .prints("file");
     host.sh("rm -r /run/data").ok();
 }
 
@@ -35,9 +36,10 @@ fn an_old_kernel_does_as_well() {
     for call in ["mount_setattr", "openat2"] {
         let inject = format!("inject={call}:error=ENOSYS");
         let old = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", inject.as_str()];
-        let script = "touch /x 2>&1; touch /proc/sys/x 2>&1; grep -c . /proc/keys; ls -d /dev/null";
+        let script =
+            "touch /x 2>&1; { echo 1 > /proc/sys/kernel/panic; } 2>&1; grep -c . /proc/keys; ls -d /dev/null";
         host.run(&[&old[..], &super::words(&["--read-only", "--", "sh", "-c", script])].concat())
-            .prints("touch: /x: Read-only file system\ntouch: /proc/sys/x: Read-only file system\n0\n/dev/null");
+            .prints("touch: /x: Read-only file system\nsh: can't create /proc/sys/kernel/panic: Read-only file system\n0\n/dev/null");
     }
 }
 
@@ -54,15 +56,28 @@ fn a_missing_source_is_made_and_that_is_said() {
 fn a_volume_replaces_a_default_mount() {
     let host = host();
     host.sh("mkdir /run/data && echo mine > /run/data/hosts").ok();
-    run(&host, &["--volume=/run/data/hosts:/etc/hosts", "--volume=/run/data:/dev/shm", "--", "cat", "/etc/hosts", "/dev/shm/hosts"])
-        .prints("mine\nmine");
+    run(
+        &host,
+        &[
+            "--volume=/run/data/hosts:/etc/hosts",
+            "--volume=/run/data:/dev/shm",
+            "--",
+            "cat",
+            "/etc/hosts",
+            "/dev/shm/hosts",
+        ],
+    )
+    .prints("mine\nmine");
     host.sh("rm -r /run/data").ok();
 }
 
 #[test]
 fn propagation_is_private_unless_asked_for() {
     let host = host();
-    host.sh("mkdir /run/data && mount -t tmpfs t /run/data && mount --make-shared /run/data && mkdir /run/data/m").ok();
+    host.sh(
+        "mkdir /run/data && mount -t tmpfs t /run/data && mount --make-shared /run/data && mkdir /run/data/m",
+    )
+    .ok();
     let field = |options: &str| {
         let volume = format!("--volume=/run/data:/d{options}");
         let script = "grep ' /d ' /proc/self/mountinfo | grep -o -E 'shared|master' | tr '\\n' ' '";
