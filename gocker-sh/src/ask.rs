@@ -9,6 +9,18 @@ use crate::spawn::Tools;
 
 /// What a stage prints as JSON. Its own messages go to stderr.
 pub fn json<T: DeserializeOwned>(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<T> {
+    match answer(tools, tool, arguments)? {
+        Ok(answer) => Ok(answer),
+        Err(_) => bail!("{tool} {} failed", arguments.join(" ")),
+    }
+}
+
+/// What a stage prints as JSON, or its exit code when it failed and has said why.
+pub fn answer<T: DeserializeOwned>(
+    tools: &Tools,
+    tool: &str,
+    arguments: &[&str],
+) -> Result<std::result::Result<T, u8>> {
     let mut command = command(tools, tool, arguments)?;
     let output = command
         .stdin(Stdio::null())
@@ -16,9 +28,10 @@ pub fn json<T: DeserializeOwned>(tools: &Tools, tool: &str, arguments: &[&str]) 
         .output()
         .with_context(|| format!("cannot run {tool}"))?;
     if !output.status.success() {
-        bail!("{tool} {} failed", arguments.join(" "));
+        return Ok(Err(code_of(output.status)));
     }
     serde_json::from_slice(&output.stdout)
+        .map(Ok)
         .with_context(|| format!("cannot read what {tool} {} prints", arguments.join(" ")))
 }
 
@@ -28,7 +41,11 @@ pub fn code(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<u8> {
         .stdin(Stdio::null())
         .status()
         .with_context(|| format!("cannot run {tool}"))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    Ok(code_of(status))
+}
+
+fn code_of(status: std::process::ExitStatus) -> u8 {
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 fn command(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<Command> {

@@ -4,8 +4,10 @@
 //!     netns ─────────────────────┐
 //!     pull ───── mount-overlay ──┼── one document
 //!     cgctl ─────────────────────┘
+//!
+//! nsrun, which waits for that document, is started meanwhile (supervise).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -39,28 +41,42 @@ pub enum Outcome {
     Interrupted(Signal),
 }
 
-/// Starts every stage of the plan and waits for them.
-pub fn build(bench: &Bench, plan: &Plan) -> Result<Built> {
-    let mut children = Vec::new();
-    let mut interrupted = None;
-    let started = start(bench, plan, &mut children);
-    let waited =
-        wait_for_all(&mut children, bench.signals, stop_what_is_in_vain, |children, signal, origin| {
-            if ends(signal) {
-                interrupted = Some(signal);
-                if origin == Origin::Process {
-                    children.iter().for_each(|child| child.signal(signal));
+/// The stages at work.
+pub struct Stages {
+    children: Vec<Child>,
+    started: Result<()>,
+}
+
+impl Stages {
+    /// Starts every stage of the plan. Should one not start, those before it are at work all the same.
+    pub fn start(bench: &Bench, plan: &Plan) -> Stages {
+        let mut children = Vec::new();
+        let started = start(bench, plan, &mut children);
+        Stages { children, started }
+    }
+
+    /// Waits for all of them.
+    pub fn finish(self, bench: &Bench) -> Result<Built> {
+        let Stages { mut children, started } = self;
+        let mut interrupted = None;
+        let waited =
+            wait_for_all(&mut children, bench.signals, stop_what_is_in_vain, |children, signal, origin| {
+                if ends(signal) {
+                    interrupted = Some(signal);
+                    if origin == Origin::Process {
+                        children.iter().for_each(|child| child.signal(signal));
+                    }
                 }
-            }
-        });
-    relay(&children);
-    let outcome = match (started.and(waited), interrupted) {
-        (Err(error), _) => return Err(error),
-        (Ok(()), Some(signal)) => Outcome::Interrupted(signal),
-        (Ok(()), None) if children.iter().any(|child| child.code() != Some(0)) => Outcome::Failed,
-        (Ok(()), None) => Outcome::Document(merged(&children)?),
-    };
-    Ok(Built { children, outcome })
+            });
+        relay(&children);
+        let outcome = match (started.and(waited), interrupted) {
+            (Err(error), _) => return Err(error),
+            (Ok(()), Some(signal)) => Outcome::Interrupted(signal),
+            (Ok(()), None) if children.iter().any(|child| child.code() != Some(0)) => Outcome::Failed,
+            (Ok(()), None) => Outcome::Document(merged(&children)?),
+        };
+        Ok(Built { children, outcome })
+    }
 }
 
 /// The longest first: netns; then the chain; cgctl has time.
@@ -78,8 +94,8 @@ fn start(bench: &Bench, plan: &Plan, children: &mut Vec<Child>) -> Result<()> {
         }
         None => None,
     };
-    children.push(mount_overlay(bench, &plan.mount_overlay, upstream.as_ref())?);
     children.push(branch(bench, "cgctl", &plan.cgctl)?);
+    children.push(mount_overlay(bench, &plan.mount_overlay, upstream.as_ref())?);
     Ok(())
 }
 
@@ -123,8 +139,9 @@ fn command<'a>(bench: &'a Bench, tool: &'static str, arguments: &[String]) -> Co
 
 /// Starts the process; its streams are not read here.
 pub fn spawn(bench: &Bench, command: Command) -> Result<Child> {
-    let (tool, words, started) = (command.tool, command.arguments.clone(), Instant::now());
-    let pid = bench.tools.start(command)?;
+    let started = Instant::now();
+    let pid = bench.tools.start(&command)?;
+    let Command { tool, arguments: words, .. } = command;
     Ok(Child { tool, words, pid, started, ended: None, stdout: None, stderr: None })
 }
 
@@ -166,15 +183,4 @@ fn merged(children: &[Child]) -> Result<Document> {
         }
     }
     whole.context("no stage has written a document")
-}
-
-/// The document where nsrun can read it, from its beginning.
-pub fn sealed(document: &Document) -> Result<OwnedFd> {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    let context = "cannot hand the document to nsrun";
-    let fd =
-        memfd_create(c"gocker document", MFdFlags::MFD_CLOEXEC).context("memfd_create").context(context)?;
-    let mut file = std::fs::File::from(fd.as_fd().try_clone_to_owned().context(context)?);
-    std::io::Write::write_all(&mut file, document.to_line()?.as_bytes()).context(context)?;
-    Ok(fd)
 }

@@ -88,6 +88,20 @@ impl Child {
         Ok(())
     }
 
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Result<()> {
+        while self.ended.is_none() {
+            match waitpid(self.pid, None) {
+                Ok(status) => self.ended = Some((status, Instant::now())),
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("cannot wait for {}: waitpid", self.tool));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sends it a signal, if it has not ended yet.
     pub fn signal(&self, signal: Signal) {
         if self.ended.is_none() {

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use stage::{Codes, Roots};
 
 use crate::options::{Exec, Run};
-use crate::{absent, exec, gc, run};
+use crate::{absent, exec, gc, get, images, ps, rm, rmi, run};
 
 /// docker's: 125 for a wrong command line, 1 for what fails; `run` and `exec` say 125 themselves.
 pub const CODES: Codes = Codes { failed: Codes::FAILED, usage: Codes::NOT_RUN };
@@ -42,12 +42,24 @@ pub struct Global {
     pub verbose: bool,
 }
 
+// Deferred: a command's options are looked at only if it is the one. Their own first line then heads its help.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Run a command in a new container
     Run(Box<Run>),
     /// Run a command in a running container
     Exec(Exec),
+    /// List containers
+    Ps(ps::Ps),
+    /// Remove containers
+    Rm(rm::Rm),
+    /// List images
+    Images(images::Images),
+    /// Pull an image
+    Pull(get::Pull),
+    /// Remove images
+    Rmi(rmi::Rmi),
     /// Undo what killed commands have left
     Gc(gc::Gc),
     #[command(external_subcommand)]
@@ -60,6 +72,11 @@ fn carry_out(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Run(options) => run::run(global, &options),
         Command::Exec(options) => exec::exec(global, &options),
+        Command::Ps(options) => ps::ps(global, &options),
+        Command::Rm(options) => rm::rm(global, &options),
+        Command::Images(options) => images::images(global, &options),
+        Command::Pull(options) => get::pull(global, &options),
+        Command::Rmi(options) => rmi::rmi(global, &options),
         Command::Gc(options) => gc::command(global, &options),
         Command::Other(words) => absent::answer(&words),
     }

@@ -15,22 +15,23 @@ use crate::{gc, lookup, plan};
 
 /// Replaces this process, or says why not.
 pub fn exec(global: &Global, options: &Exec) -> Result<u8> {
-    become_nsrun(global, options).or_else(not_run)
+    become_nsrun(global, options).or_else(|error| not_run(&error))
 }
 
 fn become_nsrun(global: &Global, options: &Exec) -> Result<u8> {
     stage::need_root()?;
     let store = Store::new(&global.roots);
     gc::sweep(global, &store);
-    let id = lookup::container(&store, &options.container)?;
-    // A broken record is no reason: nsrun has its own.
+    let (container, command) = options.words();
+    let id = lookup::container(&store, container)?;
+    // A broken record is no reason: nsrun has its own. Nor is one that does not tell of the start yet.
     if let Ok(Some(record)) = Record::read(&store, &id)
-        && record.state() != State::Running
+        && record.state() == State::Exited
     {
         bail!("container {id} is not running");
     }
     let tools = Tools::new(global)?;
-    let words = tools.words(plan::exec(&options.process, &id, &options.command));
+    let words = tools.words(plan::exec(&options.process, &id, command));
     let error = Command::new(tools.path("nsrun")?).args(words).envs(tools.roots()).exec();
     Err(anyhow!(error)).context("cannot run nsrun: execve")
 }

@@ -1,7 +1,7 @@
 //! Undoes what killed commands have left. Every command looks; `gc` waits, and can look further.
 //!
-//! A container is abandoned when nobody holds it and its process is not alive. Then every stage's undo is called
-//! with its id, whatever the record says was made: undo of nothing is a success.
+//! A container is abandoned when nobody holds it: its processes die with whoever did, if not at the same moment. Then
+//! every stage's undo is called with its id, whatever the record says was made: undo of nothing is a success.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use stage::{Codes, Id};
 use crate::chain::Bench;
 use crate::cli::Global;
 use crate::plan::Afterlife;
-use crate::record::{End, Record, State, now};
+use crate::record::{End, Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Claim, Hold, Patience, Store, remove_dir};
 use crate::teardown::{Undo, undo};
 use crate::{ask, lookup, names};
 
-/// `gc`.
+/// Undo what killed commands have left
 #[derive(clap::Args, Clone, Debug)]
 pub struct Gc {
     /// Also remove what belongs to no container of gocker-sh and is not alive, such as half a pipeline typed by hand
@@ -47,25 +47,26 @@ pub fn command(global: &Global, options: &Gc) -> Result<u8> {
     let mut code = 0;
     for id in store.running()? {
         if let Claim::Ours(hold) = store.claim(&id, Patience::Wait)? {
-            code |= report(&id, || {
-                if options.dry_run { Ok(is_abandoned(&store, &id)) } else { clean(global, &store, hold) }
-            })?;
+            code |= report(&id, || if options.dry_run { Ok(()) } else { clean(global, &store, hold) })?;
         }
     }
     if options.all {
         for id in strangers(global, &store)? {
-            code |= report(&id, || {
-                if options.dry_run { Ok(true) } else { clean(global, &store, store.hold(&id)?) }
-            })?;
+            code |=
+                report(
+                    &id,
+                    || {
+                        if options.dry_run { Ok(()) } else { clean(global, &store, store.hold(&id)?) }
+                    },
+                )?;
         }
     }
     Ok(code)
 }
 
-fn report(id: &Id, work: impl FnOnce() -> Result<bool>) -> Result<u8> {
+fn report(id: &Id, work: impl FnOnce() -> Result<()>) -> Result<u8> {
     match work() {
-        Ok(true) => stage::print(&format!("{id}\n")).map(|()| 0),
-        Ok(false) => Ok(0),
+        Ok(()) => stage::print(&format!("{id}\n")).map(|()| 0),
         Err(error) => {
             stage::say(&format!("gocker-sh: {error:#}"));
             Ok(Codes::FAILED)
@@ -73,16 +74,9 @@ fn report(id: &Id, work: impl FnOnce() -> Result<bool>) -> Result<u8> {
     }
 }
 
-fn is_abandoned(store: &Store, id: &Id) -> bool {
-    !matches!(Record::read(store, id), Ok(Some(record)) if record.state() == State::Running)
-}
-
-/// Takes down what is left of a container that nobody works on any more. Whether there was anything to do.
-fn clean(global: &Global, store: &Store, hold: Hold) -> Result<bool> {
+/// Takes down what is left of a container that nobody works on any more.
+fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
     let id = hold.id.clone();
-    if !is_abandoned(store, &id) {
-        return Ok(false);
-    }
     // A broken record does not say what to keep: then all that would survive a reboot is kept.
     let record = Record::read(store, &id).or_else(|_| Record::read_kept(store, &id));
     let keeps = match &record {
@@ -98,8 +92,7 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<bool> {
         Err(_) if keeps => {}
         _ => forget(store, &id)?,
     }
-    hold.remove()?;
-    Ok(true)
+    hold.remove()
 }
 
 fn note_end(store: &Store, mut record: Record) -> Result<()> {
@@ -135,6 +128,11 @@ fn strangers(global: &Global, store: &Store) -> Result<BTreeSet<Id>> {
     }
     found.retain(|id| !alive(id) && !ours.contains(id));
     Ok(found)
+}
+
+/// Whether nsrun says that the container runs.
+pub fn runs(tools: &Tools, id: &Id) -> Result<bool> {
+    Ok(list(tools, "nsrun")?.iter().any(|one| one.id == *id && one.status.as_deref() == Some("running")))
 }
 
 /// One entry of a stage's `ls`.

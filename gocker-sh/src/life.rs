@@ -1,20 +1,19 @@
 //! One life of a container: its stages set it up, nsrun runs it, their undo takes it down.
 
-use std::os::fd::OwnedFd;
-
 use anyhow::Result;
 use stage::{Codes, Document};
 
-use crate::chain::{self, Bench, Outcome};
+use crate::chain::{Bench, Outcome, Stages};
 use crate::children::Child;
 use crate::cli::Global;
+use crate::image::Image;
 use crate::names;
 use crate::plan::Afterlife;
 use crate::record::{End, Process, Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store, remove_dir};
-use crate::supervise::{self, supervise};
+use crate::supervise::Waiting;
 use crate::teardown::{Stat, Undo, undo};
 use crate::trace::Trace;
 
@@ -67,28 +66,36 @@ fn set_up_and_run(
     record: &mut Record,
     mut trace: Option<&mut Trace>,
 ) -> Result<(u8, Nsrun)> {
-    let built = chain::build(bench, &record.plan)?;
+    let stages = Stages::start(bench, &record.plan);
+    let nsrun = Waiting::start(bench, &record.plan.nsrun);
+    let built = stages.finish(bench);
+    let (nsrun, built) = match (nsrun, built) {
+        (Ok(nsrun), Ok(built)) => (nsrun, built),
+        (Ok(nsrun), Err(error)) => return nsrun.dismiss().and(Err(error)),
+        (Err(error), _) => return Err(error),
+    };
     let document = match built.outcome {
         Outcome::Document(document) => document,
-        Outcome::Failed => {
+        without => {
+            nsrun.dismiss()?;
             note(trace, &built.children, None);
-            return Ok((Codes::NOT_RUN, Nsrun::Done));
-        }
-        Outcome::Interrupted(signal) => {
-            note(trace, &built.children, None);
-            return Ok((128 + u8::try_from(signal as i32)?, Nsrun::Done));
+            return Ok((code_without(&without)?, Nsrun::Done));
         }
     };
     note(trace.as_deref_mut(), &built.children, Some(&document));
-    let file: OwnedFd = chain::sealed(&document)?;
-    let arguments = record.plan.nsrun.clone();
-    let ended =
-        supervise(bench, &arguments, &file, |process| note_running(store, record, process, &document))?;
-    let supervise::Ended { child, .. } = ended;
+    let child = nsrun.run(bench, &document, |process| note_running(store, record, process, &document))?;
     let code = child.code().unwrap_or(u8::MAX);
     let nsrun = if child.was_killed() { Nsrun::Killed } else { Nsrun::Done };
     note(trace, &[child], None);
     Ok((code, nsrun))
+}
+
+/// The exit code when there is nothing to run the command in.
+fn code_without(outcome: &Outcome) -> Result<u8> {
+    match outcome {
+        Outcome::Interrupted(signal) => Ok(128 + u8::try_from(*signal as i32)?),
+        _ => Ok(Codes::NOT_RUN),
+    }
 }
 
 /// How nsrun itself came to its end.
@@ -107,6 +114,9 @@ fn note(trace: Option<&mut Trace>, children: &[Child], document: Option<&Documen
 
 /// The payload has begun: from now on others can see that it runs, and find it.
 fn note_running(store: &Store, record: &mut Record, process: Process, document: &Document) -> Result<()> {
+    if let Some(image) = Image::of(document)? {
+        image.tell(record);
+    }
     record.started = Some(now());
     record.process = Some(process);
     record.document =

@@ -99,9 +99,8 @@ struct Digits(Vec<u8>);
 
 impl Digits {
     fn of(id: &Id) -> Digits {
-        Digits(
-            id.as_str().bytes().rev().map(|digit| (digit as char).to_digit(16).unwrap_or(0) as u8).collect(),
-        )
+        let value = |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+        Digits(id.as_str().bytes().rev().map(value).collect())
     }
 
     fn left(&self) -> usize {

@@ -1,8 +1,10 @@
 //! What `run` and `exec` are asked for, as it was typed.
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
-/// `run`: docker's options, and Gocker's own `--mem`, `--swap`, `--pids`.
+/// Run a command in a new container
+// docker's options, and Gocker's own --mem, --swap and --pids.
 #[derive(Args, Clone, Debug, Default)]
 #[command(disable_help_flag = true)]
 pub struct Run {
@@ -42,6 +44,7 @@ pub struct Run {
     #[command(flatten)]
     pub image: Image,
     /// Print help
+    // Not -h: that is the host name, as with docker.
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
 }
@@ -61,11 +64,23 @@ pub struct Image {
     /// Say nothing while pulling
     #[arg(short, long)]
     pub quiet: bool,
-    /// The image (with --rootfs: the command)
-    pub image: Option<String>,
-    /// The command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// The image, then the command and its arguments; with --rootfs only the latter
+    // One list: behind its first word nothing is an option of ours any more.
+    #[arg(value_name = "IMAGE [COMMAND] [ARG]...", trailing_var_arg = true)]
+    pub words: Vec<String>,
+}
+
+impl Image {
+    /// The image; `None` with `--rootfs`.
+    pub fn image(&self) -> Option<&str> {
+        self.words.first().filter(|_| self.rootfs.is_none()).map(String::as_str)
+    }
+
+    /// The command and its arguments.
+    pub fn command(&self) -> &[String] {
+        let skipped = usize::from(self.image().is_some());
+        &self.words[skipped..]
+    }
 }
 
 /// When an image is pulled.
@@ -161,7 +176,9 @@ pub struct Network {
     pub dns_option: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// What a container is connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]
     Bridge,
@@ -185,14 +202,19 @@ impl Network {
     }
 }
 
-/// `exec`.
+/// Run a command in a running container
 #[derive(Args, Clone, Debug)]
 pub struct Exec {
     #[command(flatten)]
     pub process: Process,
-    /// Name or id
-    pub container: String,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// Name or id of the container, then the command and its arguments
+    #[arg(value_name = "CONTAINER COMMAND [ARG]...", num_args = 2.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+impl Exec {
+    /// The container, and the command with its arguments.
+    pub fn words(&self) -> (&str, &[String]) {
+        self.words.split_first().map_or(("", &[]), |(container, command)| (container, command))
+    }
 }

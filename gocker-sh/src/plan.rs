@@ -21,6 +21,13 @@ pub struct Plan {
     pub nsrun: Vec<String>,
 }
 
+impl Plan {
+    /// Whether the image's ENTRYPOINT and CMD are to be ignored.
+    pub fn has_entrypoint(&self) -> bool {
+        self.nsrun.iter().take_while(|word| *word != "--").any(|word| word.starts_with("--entrypoint="))
+    }
+}
+
 /// Whether anything of the container stays when it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,7 +68,7 @@ impl Words {
         self.0.extend(values.into_iter().map(|value| format!("{flag}={value}")));
     }
 
-    fn all<'a>(&mut self, flag: &str, values: &'a [String]) {
+    fn all(&mut self, flag: &str, values: &[String]) {
         self.each(flag, values.iter().map(String::as_str));
     }
 }
@@ -69,7 +76,7 @@ impl Words {
 /// # Errors
 /// The options contradict each other, or ask for what is not there.
 pub fn plan(options: &Run, id: &Id) -> Result<Plan> {
-    if options.image.rootfs.is_none() && options.image.image.is_none() {
+    if options.image.rootfs.is_none() && options.image.image().is_none() {
         bail!("an image is needed: gocker-sh run [OPTIONS] IMAGE [COMMAND] [ARG...]");
     }
     let netns = netns(&options.network, id);
@@ -87,14 +94,12 @@ pub fn plan(options: &Run, id: &Id) -> Result<Plan> {
 }
 
 fn pull(image: &Image) -> Option<Vec<String>> {
-    if image.rootfs.is_some() {
-        return None;
-    }
+    let name = image.image()?;
     let mut words = Words(Vec::new());
     words.option("--platform", image.platform.as_deref());
     words.option("--pull", image.pull.map(crate::options::Policy::word));
     words.flag("--quiet", image.quiet);
-    words.0.extend(image.image.clone());
+    words.0.push(name.to_owned());
     Some(words.0)
 }
 
@@ -160,11 +165,7 @@ fn nsrun(options: &Run, id: &Id) -> Result<Vec<String>> {
     words.all("--add-host", &options.network.add_host);
     words.option("--id", Some(id.as_str()));
     words.0.push("--".to_owned());
-    // With --rootfs there is no image among the operands: the first is the command.
-    if options.image.rootfs.is_some() {
-        words.0.extend(options.image.image.clone());
-    }
-    words.0.extend(options.image.command.iter().cloned());
+    words.0.extend(options.image.command().iter().cloned());
     Ok(words.0)
 }
 
@@ -205,7 +206,7 @@ mod tests {
 
     fn options(image: &str) -> Run {
         let mut options = Run::default();
-        options.image.image = Some(image.to_owned());
+        options.image.words = vec![image.to_owned()];
         options
     }
 
@@ -227,7 +228,7 @@ mod tests {
     fn a_copy_of_the_running_system_is_in_memory_and_takes_the_operands_as_the_command() {
         let mut options = options("sh");
         options.image.rootfs = Some("/".to_owned());
-        options.image.command = vec!["-c".to_owned()];
+        options.image.words.push("-c".to_owned());
         let plan = plan(&options, &id()).unwrap();
         assert_eq!(plan.pull, None);
         assert_eq!(line(&plan.mount_overlay), "--lower=/ --tmpfs --id=ID");

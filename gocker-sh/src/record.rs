@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use stage::{Durability, Id, replace_file};
 
+use crate::options::Mode;
 use crate::plan::{Afterlife, Plan};
 use crate::store::{Store, make_dir};
 
@@ -21,7 +22,15 @@ pub struct Record {
     pub created: String,
     /// The image as it was asked for, or the directory of `--rootfs`.
     pub image: String,
+    /// Digest of the image's configuration. Absent until the image is there, and without an image.
+    #[serde(rename = "imageID", default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// The command as it runs: entry point and arguments. Until the image is there, what was typed.
+    #[serde(default)]
+    pub command: Vec<String>,
     pub afterlife: Afterlife,
+    #[serde(default)]
+    pub network: Mode,
     /// `KEY=VALUE`, as typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -37,6 +46,9 @@ pub struct Record {
     pub process: Option<Process>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// Why the record on disk cannot be used, when this one stands in for it.
+    #[serde(skip)]
+    pub broken: Option<String>,
 }
 
 /// The `process` section of nsrun, as far as it matters here.
@@ -68,6 +80,8 @@ pub enum State {
     Running,
     /// Its process has ended.
     Exited,
+    /// Its record cannot be read.
+    Broken,
 }
 
 const FILE: &str = "record.json";
@@ -99,8 +113,30 @@ impl Record {
         replace_file(&directory.join(FILE), &serde_json::to_vec(self)?, Durability::Durable)
     }
 
+    /// What stands in for a record that cannot be read.
+    pub fn broken(id: &Id, why: &str) -> Record {
+        Record {
+            id: id.clone(),
+            name: String::new(),
+            created: String::new(),
+            image: String::new(),
+            image_id: None,
+            command: Vec::new(),
+            afterlife: Afterlife::Keep,
+            network: Mode::default(),
+            labels: Vec::new(),
+            plan: Plan::default(),
+            document: None,
+            started: None,
+            process: None,
+            end: None,
+            broken: Some(why.to_owned()),
+        }
+    }
+
     pub fn state(&self) -> State {
         match (&self.end, &self.process) {
+            _ if self.broken.is_some() => State::Broken,
             (Some(_), _) => State::Exited,
             (None, None) => State::Created,
             (None, Some(process)) if process.is_alive() => State::Running,

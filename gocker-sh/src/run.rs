@@ -18,12 +18,12 @@ use crate::{gc, names};
 
 /// Runs the command of a new container. Answers with its exit code.
 pub fn run(global: &Global, options: &Run) -> Result<u8> {
-    prepared(global, options).or_else(not_run)
+    prepared(global, options).or_else(|error| not_run(&error))
 }
 
 /// Whatever failed, the command never ran: the codes below are its own.
-pub fn not_run(error: anyhow::Error) -> Result<u8> {
-    let known = Explained::of(&error);
+pub fn not_run(error: &anyhow::Error) -> Result<u8> {
+    let known = Explained::of(error);
     let hint = known.and_then(|known| known.hint.clone());
     let left = known.map(|known| known.left.clone()).unwrap_or_default();
     let error = Err(anyhow!("{error:#}")).left(left).code(Codes::NOT_RUN);
@@ -63,13 +63,16 @@ fn prepared(global: &Global, options: &Run) -> Result<u8> {
 
 /// Puts the record of the new container on disk; its name is taken with it.
 fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) -> Result<Record> {
-    let image = options.image.rootfs.as_ref().or(options.image.image.as_ref());
+    let image = options.image.rootfs.as_deref().or(options.image.image());
     let name = names::take(store, &hold.id, options.name.as_deref())?;
     let record = Record {
         id: hold.id.clone(),
         name,
         created: now(),
-        image: image.cloned().unwrap_or_default(),
+        image: image.unwrap_or_default().to_owned(),
+        image_id: None,
+        command: typed_command(options),
+        network: options.network.mode(),
         afterlife: Afterlife::of(options),
         labels: options.label.clone(),
         plan,
@@ -77,6 +80,7 @@ fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) ->
         started: None,
         process: None,
         end: None,
+        broken: None,
     };
     let written = match record.afterlife {
         Afterlife::Remove => record.write_run(store),
@@ -89,6 +93,11 @@ fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) ->
             Err(error).left(back.err().iter().map(|error| format!("{error:#}")).collect())
         }
     }
+}
+
+/// The command as far as it is known without the image.
+fn typed_command(options: &Run) -> Vec<String> {
+    options.entrypoint.iter().chain(options.image.command()).cloned().collect()
 }
 
 fn write_cidfile(path: &str, id: &Id) -> Result<()> {

@@ -96,18 +96,21 @@ impl Tools {
     }
 
     /// The tool's arguments as it gets them, `--verbose` included when it was asked for.
-    pub fn words(&self, arguments: Vec<String>) -> Vec<String> {
-        if self.verbose { [vec!["--verbose".to_owned()], arguments].concat() } else { arguments }
+    pub fn words(&self, mut arguments: Vec<String>) -> Vec<String> {
+        if self.verbose {
+            arguments.insert(0, "--verbose".to_owned());
+        }
+        arguments
     }
 
-    pub fn start(&self, command: Command) -> Result<Pid> {
+    pub fn start(&self, command: &Command) -> Result<Pid> {
         let context = || format!("cannot run {}: posix_spawn", command.tool);
         let path = self.path(command.tool)?;
         let mut words = vec![CString::new(command.tool)?];
         for word in &command.arguments {
             words.push(CString::new(word.as_str()).with_context(context)?);
         }
-        let actions = file_actions(&command).with_context(context)?;
+        let actions = file_actions(command).with_context(context)?;
         let attributes = attributes(&command.blocked).with_context(context)?;
         posix_spawn(path.as_path(), &actions, &attributes, &words, &self.environment).with_context(context)
     }

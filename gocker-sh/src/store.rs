@@ -33,7 +33,8 @@ pub struct Store {
 pub struct Hold {
     pub id: Id,
     directory: PathBuf,
-    owner: Flock<File>,
+    /// Held, never read: what keeps the container alive in the eyes of others.
+    _owner: Flock<File>,
     lock: Lock,
 }
 
@@ -112,7 +113,7 @@ impl Store {
             Patience::Pass => Lock::try_take(&path),
         };
         match lock {
-            Ok(Some(lock)) => Ok(Claim::Ours(Hold { id: id.clone(), directory, owner, lock })),
+            Ok(Some(lock)) => Ok(Claim::Ours(Hold { id: id.clone(), directory, _owner: owner, lock })),
             Ok(None) => Ok(Claim::Theirs),
             Err(_) if !directory.exists() => Ok(Claim::Gone),
             Err(error) => Err(error),
@@ -157,11 +158,6 @@ impl Hold {
     /// What a stage inherits, so that nobody takes the container for abandoned while it works.
     pub fn inherited(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
-    }
-
-    /// What keeps the container alive in the eyes of others while gocker-sh watches it.
-    pub fn owner(&self) -> BorrowedFd<'_> {
-        self.owner.as_fd()
     }
 
     /// Removes the run directory; whoever waits for the container finds it gone.

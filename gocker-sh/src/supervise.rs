@@ -1,25 +1,21 @@
-//! Starts nsrun on the finished document and stays with it: notes what it reports, forwards signals, gets the code.
+//! Starts nsrun, hands it the finished document and stays with it: notes what it reports, forwards signals, gets the code.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
+use stage::Document;
 
 use crate::chain::{Bench, spawn};
 use crate::children::{Capture, Child};
 use crate::record::Process;
 use crate::signals::{Event, Origin};
 use crate::spawn::{Blocked, Command, Stream, pipe};
-
-/// The end of nsrun.
-pub struct Ended {
-    pub child: Child,
-    /// When the payload's own program began, if it did.
-    pub running: Option<Instant>,
-}
 
 /// One line of `--json-fd`.
 #[derive(Deserialize)]
@@ -34,34 +30,62 @@ struct ProcessFact {
     process: Option<Process>,
 }
 
-/// Runs nsrun to its end. `on_running` is called once, as soon as the payload's own program has begun.
-pub fn supervise(
-    bench: &Bench,
-    arguments: &[String],
-    document: &OwnedFd,
-    on_running: impl FnMut(Process) -> Result<()>,
-) -> Result<Ended> {
-    let (read, write) = pipe()?;
-    let mut words = vec![
-        "--die-with-parent".to_owned(),
-        format!("--doc=/dev/fd/{}", document.as_raw_fd()),
-        format!("--json-fd={}", write.as_raw_fd()),
-    ];
-    words.extend_from_slice(arguments);
-    let command = Command {
-        tool: "nsrun",
-        arguments: bench.tools.words(words),
-        stdin: Stream::Inherit,
-        stdout: Stream::Inherit,
-        stderr: Stream::Inherit,
-        inherited: vec![bench.hold.inherited(), document.as_fd(), write.as_fd()],
-        blocked: Blocked::AsFound(bench.signals.found()),
-    };
-    let child = spawn(bench, command)?;
-    drop(write);
-    let mut watch = Watch { child, facts: Capture::of(read), read_to: 0, running: None, on_running };
-    watch.to_the_end(bench)?;
-    Ok(Ended { child: watch.child, running: watch.running })
+/// nsrun, started while the stages are still at work: it waits for their document at the end of a pipe.
+pub struct Waiting {
+    child: Child,
+    document: File,
+    facts: Capture,
+}
+
+impl Waiting {
+    pub fn start(bench: &Bench, arguments: &[String]) -> Result<Waiting> {
+        let (document, give) = pipe()?;
+        let (facts, report) = pipe()?;
+        let mut words = vec![
+            "--die-with-parent".to_owned(),
+            format!("--doc=/dev/fd/{}", document.as_raw_fd()),
+            format!("--json-fd={}", report.as_raw_fd()),
+        ];
+        words.extend_from_slice(arguments);
+        let command = Command {
+            tool: "nsrun",
+            arguments: bench.tools.words(words),
+            stdin: Stream::Inherit,
+            stdout: Stream::Inherit,
+            stderr: Stream::Inherit,
+            inherited: vec![bench.hold.inherited(), document.as_fd(), report.as_fd()],
+            blocked: Blocked::AsFound(bench.signals.found()),
+        };
+        let child = spawn(bench, command)?;
+        Ok(Waiting { child, document: File::from(give), facts: Capture::of(facts) })
+    }
+
+    /// There will be no document. It has done nothing yet that could be left behind.
+    pub fn dismiss(mut self) -> Result<Child> {
+        self.child.signal(Signal::SIGKILL);
+        self.child.wait()?;
+        Ok(self.child)
+    }
+
+    /// Hands it the document and sees it to its end. `on_running` is called once, as soon as the payload's own program
+    /// has begun.
+    pub fn run(
+        self,
+        bench: &Bench,
+        document: &Document,
+        on_running: impl FnMut(Process) -> Result<()>,
+    ) -> Result<Child> {
+        let Waiting { child, document: mut pipe, facts } = self;
+        match pipe.write_all(document.to_line()?.as_bytes()) {
+            // It has ended already, and said why.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.context("cannot hand the document to nsrun")?,
+        }
+        drop(pipe);
+        let mut watch = Watch { child, facts, read_to: 0, running: false, on_running };
+        watch.see_it_end(bench)?;
+        Ok(watch.child)
+    }
 }
 
 struct Watch<F> {
@@ -69,13 +93,16 @@ struct Watch<F> {
     facts: Capture,
     /// How far the facts have been looked at.
     read_to: usize,
-    running: Option<Instant>,
+    /// Whether the payload's own program has begun.
+    running: bool,
     on_running: F,
 }
 
 impl<F: FnMut(Process) -> Result<()>> Watch<F> {
-    fn to_the_end(&mut self, bench: &Bench) -> Result<()> {
-        loop {
+    fn see_it_end(&mut self, bench: &Bench) -> Result<()> {
+        // Its end may have come, and been taken for another child's, while the stages were at work.
+        self.child.look()?;
+        while self.child.ended.is_none() {
             if self.wait_readable(bench)? {
                 self.facts.read()?;
                 self.look_at_facts()?;
@@ -88,10 +115,8 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
                     Event::Signal(_, Origin::Terminal) => {}
                 }
             }
-            if self.child.ended.is_some() {
-                return self.drain();
-            }
         }
+        self.drain()
     }
 
     /// Sleeps until something has come. Whether facts have.
@@ -118,10 +143,10 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
             let line = &self.facts.text[self.read_to..self.read_to + length];
             self.read_to += length + 1;
             let fact: Fact = serde_json::from_slice(line).context("cannot read what nsrun reports")?;
-            if let (None, "running", Some(process)) =
+            if let (false, "running", Some(process)) =
                 (self.running, fact.process.status.as_str(), fact.process.process)
             {
-                self.running = Some(Instant::now());
+                self.running = true;
                 (self.on_running)(process)?;
             }
         }

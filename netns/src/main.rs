@@ -1,1 +1,33 @@
-fn main() {}
+//! `netns`: gives a container its network: a namespace, a veth pair into the host's bridge, an address, NAT.
+//!
+//! It knows links, addresses, routes and packet filter rules; it does not know what runs in the namespace.
+#![forbid(unsafe_code)]
+
+mod bridge;
+mod cli;
+mod conflict;
+mod departure;
+mod dns;
+mod exec;
+mod forwarding;
+mod gc;
+mod ground;
+mod inside;
+mod link;
+mod lock;
+mod ls;
+mod netlink;
+mod nft;
+mod pin;
+mod record;
+mod rtnl;
+mod section;
+mod setup;
+mod subnet;
+mod veth;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -147,7 +147,9 @@ impl Document {
         let Some((_, raw)) = self.entries.iter().find(|(name, _)| name == key) else {
             return Ok(None);
         };
+        // Not as an Option: what is null is there, and must not be added a second time.
         serde_json::from_str(raw.get())
+            .map(Some)
             .with_context(|| format!("cannot read the document: \"{key}\""))
             .code(Codes::USAGE)
     }
@@ -214,7 +216,9 @@ impl Document {
     }
 
     fn push(&mut self, key: &str, value: &impl Serialize) -> Result<()> {
-        self.entries.push((key.to_owned(), serde_json::value::to_raw_value(value)?));
+        // What another standard's document holds verbatim may have line breaks between its tokens.
+        let value = one_line(serde_json::value::to_raw_value(value)?)?;
+        self.entries.push((key.to_owned(), value));
         Ok(())
     }
 }
@@ -289,6 +293,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_added_is_on_one_line() {
+        let mut document = Document::new().unwrap();
+        let verbatim = RawValue::from_string("{\n  \"a\": \"b c\"\n}".to_owned()).unwrap();
+        document.add(Section::Image, &verbatim).unwrap();
+        assert_eq!(document.to_line().unwrap(), "{\"gocker\":1,\"image\":{\"a\":\"b c\"}}\n");
+    }
+
+    #[test]
     fn a_higher_version_is_refused_by_name() {
         let error = parse("{\"gocker\":2}").unwrap_err();
         assert_eq!(error.to_string(), "version 2 of the document is not supported, only 1");
@@ -306,6 +318,16 @@ mod tests {
         document.add(Section::Cgroup, &1).unwrap();
         let error = document.add(Section::Cgroup, &2).unwrap_err();
         assert_eq!(error.to_string(), "cannot add to the document: section \"cgroup\" is already there");
+    }
+
+    #[test]
+    fn what_is_null_is_there() {
+        let mut document = parse("{\"gocker\":1,\"id\":null}").unwrap();
+        let error = document.identify(None).unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("cannot read the document: \"id\": invalid type: null"),
+            "{error:#}"
+        );
     }
 
     #[test]

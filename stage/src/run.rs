@@ -38,10 +38,13 @@ impl Codes {
 
 /// Parses the command line as `A`, runs `run`, reports its error. `run` answers with the exit code.
 pub fn main<A: Parser>(codes: Codes, run: impl FnOnce(A) -> Result<u8>) -> ExitCode {
-    let tool = A::command().get_name().to_owned();
-    let ran = match A::try_parse() {
+    // The description of the command line is costly to make: once is enough.
+    let command = A::command();
+    let tool = command.get_name().to_owned();
+    let parsed = command.try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
+    let ran = match parsed {
         Ok(arguments) => run(arguments),
-        Err(error) => parse_failed(&error, codes),
+        Err(error) => parse_failed(&tool, &error.format(&mut A::command()), codes),
     };
     match ran {
         Ok(code) => ExitCode::from(code),
@@ -49,8 +52,8 @@ pub fn main<A: Parser>(codes: Codes, run: impl FnOnce(A) -> Result<u8>) -> ExitC
     }
 }
 
-/// `--help` and `--version` are answers; anything else is a wrong command line.
-fn parse_failed(error: &clap::Error, codes: Codes) -> Result<u8> {
+/// `--help` and `--version` are answers; anything else is a wrong command line, reported as any other error is.
+fn parse_failed(tool: &str, error: &clap::Error, codes: Codes) -> Result<u8> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -58,7 +61,10 @@ fn parse_failed(error: &clap::Error, codes: Codes) -> Result<u8> {
             Ok(0)
         }
         _ => {
-            say(text.trim_end());
+            let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+            say(&format!("{tool}: {}", what.strip_prefix("error: ").unwrap_or(what).trim_end()));
+            let tip = rest.lines().find_map(|line| line.strip_prefix("  tip: "));
+            say(&format!("  hint: {}", tip.unwrap_or(&format!("see {tool} --help"))));
             Ok(codes.usage)
         }
     }

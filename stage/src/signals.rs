@@ -3,8 +3,12 @@
 //! A stage that needs milliseconds holds the signals that end it until it is done, so that it is never
 //! killed between an effect and the registration of its undo (SIGKILL aside: that is what `undo ID` is for).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Result, bail};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+static HELD: AtomicBool = AtomicBool::new(false);
 
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
@@ -12,12 +16,17 @@ const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Si
 /// would inherit it.
 pub fn hold() -> Result<()> {
     let set: SigSet = ENDING.into_iter().collect();
-    Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?)
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+    HELD.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// # Errors
 /// One of the held signals has come.
 pub fn check() -> Result<()> {
+    if !HELD.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let pending = |name: &str| {
         status

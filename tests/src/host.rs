@@ -17,8 +17,7 @@ fn path() -> String {
     format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bins::dir().display())
 }
 
-/// What PID 1 of the host does before it says that it is ready: private tmpfs over all that the tools write to. It stays a
-/// shell, which while it waits for `cat` reaps every orphan, as a host's PID 1 does.
+/// What PID 1 of the host does before it says that it is ready: private tmpfs over all that the tools write to.
 const BOOT: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
@@ -26,14 +25,15 @@ mkdir -p /var/lib/gocker /run/netns
 mount -t tmpfs tmpfs /var/lib/gocker
 ip link set lo up
 echo ready
+# Not exec: the shell, which waits, also reaps the orphans of the host.
 cat
-exit
+exit 0
 "#;
 
 pub struct Host {
     name: String,
     init: Child,
-    /// Closing it ends `cat`, then PID 1 of the host, and with it every process of the host.
+    /// Closing it ends `cat` and with that PID 1 of the host, and with it every process of the host.
     keep: Option<ChildStdin>,
     pub pid: u32,
     before: Option<Snapshot>,

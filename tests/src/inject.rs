@@ -52,7 +52,11 @@ pub fn every_error(host: &Host, argv: &[&str], stdin: Option<&str>, calls: &[&st
     let mut met = 0;
     for call in calls {
         for when in 1.. {
-            let Some(output) = once(host, argv, stdin, call, Fault::Error("EPERM"), when) else { break };
+            let Some(output) = once(host, argv, stdin, call, Fault::Error("EPERM"), when) else {
+                // It got through: the next call starts from the same host.
+                host.run(undo).ok();
+                break;
+            };
             met += 1;
             let what = format!("{call} number {when} failing\n{output}");
             if output.code == 0 {
@@ -80,19 +84,17 @@ pub fn every_kill(host: &Host, argv: &[&str], stdin: Option<&str>, calls: &[&str
     let mut met = 0;
     for call in calls {
         for when in 1.. {
-            let Some(output) = once(host, argv, stdin, call, Fault::Kill, when) else { break };
-            met += 1;
+            let killed = once(host, argv, stdin, call, Fault::Kill, when);
             for command in undo {
                 host.run(command).ok();
             }
+            // Else it got through: the next call starts from the same host.
+            let Some(output) = killed else { break };
+            met += 1;
             if let Err(difference) = before.wait_for(host) {
                 panic!("killed at {call} number {when}\n{output}\nleft on the host:\n{difference}");
             }
         }
-    }
-    // The last run got through.
-    for command in undo {
-        host.run(command).ok();
     }
     met
 }

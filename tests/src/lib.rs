@@ -13,6 +13,7 @@ pub mod images;
 pub mod inject;
 pub mod output;
 pub mod registry;
+pub mod schema;
 pub mod snapshot;
 
 pub use host::Host;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cgctl;
+mod dependencies;
 mod docs;
 mod gocker_sh;
 mod harness;

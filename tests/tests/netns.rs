@@ -1,1 +1,10 @@
-//! Tests of `netns`.
+//! netns, from outside: checked with ip(8), nft(8), ping(8), nc(1) and sockets of our own in the namespaces.
+
+mod addresses;
+mod container;
+mod documents;
+mod faults;
+mod ground;
+mod resolver;
+mod traffic;
+mod verbs;

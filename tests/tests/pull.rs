@@ -1,1 +1,97 @@
 //! Tests of `pull`.
+
+#[path = "pull/auth.rs"]
+mod auth;
+#[path = "pull/errors.rs"]
+mod errors;
+#[path = "pull/hostile.rs"]
+mod hostile;
+#[path = "pull/layers.rs"]
+mod layers;
+#[path = "pull/registry.rs"]
+mod registry;
+#[path = "pull/server.rs"]
+mod server;
+#[path = "pull/sources.rs"]
+mod sources;
+#[path = "pull/store.rs"]
+mod store;
+#[path = "pull/tree.rs"]
+mod tree;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tests::Host;
+use tests::images::{self, Compression, Tar};
+
+/// Where the layers of a host's store are, as the host sees it.
+const LAYERS: &str = "/var/lib/gocker/pull/layers/sha256";
+
+/// A host with an OCI layout of these layers at /run/oci, tag `latest`.
+fn host_with(layers: &[(Tar, Compression)]) -> Host {
+    let host = Host::new();
+    images::layout(&host.path("/run/oci"), "latest", layers, &json!({}));
+    host
+}
+
+/// Pulls the image at /run/oci. The directories of its layers, as this process reaches them.
+#[track_caller]
+fn unpacked(host: &Host) -> Vec<PathBuf> {
+    let document = host.run(&["pull", "oci:/run/oci"]).json();
+    layer_paths(&document).iter().map(|path| host.path(path)).collect()
+}
+
+fn layer_paths(document: &Value) -> Vec<String> {
+    let layers = document["image"]["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["path"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A tar stream with these entries.
+fn tar_with(build: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Tar {
+    let mut builder = tar::Builder::new(Vec::new());
+    build(&mut builder);
+    builder.into_inner().unwrap()
+}
+
+/// A header of an entry that root owns; its name is taken as it is, however wrong.
+fn header(name: &[u8], kind: tar::EntryType) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_entry_type(kind);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1);
+    header.set_size(0);
+    header
+}
+
+/// Appends an entry with this content (for a link: its target).
+fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, kind: tar::EntryType, content: &str) {
+    let mut header = header(name.as_bytes(), kind);
+    if kind.is_symlink() || kind.is_hard_link() {
+        header.set_link_name_literal(content).unwrap();
+        header.set_cksum();
+        builder.append(&header, std::io::empty()).unwrap();
+    } else {
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content.as_bytes()).unwrap();
+    }
+}
+
+/// An image layout at this place of the host with one small file.
+fn small_layout(host: &Host, at: &str, content: &str) {
+    let tar = tar_with(|tar| append(tar, "file", tar::EntryType::Regular, content));
+    images::layout(&host.path(at), "latest", &[(tar, Compression::Gzip)], &json!({"Cmd": ["x"]}));
+}
+
+/// What the store has besides layers that are whole: nothing, after any pull.
+#[track_caller]
+fn assert_nothing_half_done(host: &Host) {
+    host.sh(&format!(
+        "cd /var/lib/gocker/pull && ls -A {LAYERS} | grep partial; ls -A locks; find . -name '*.tmp'"
+    ))
+    .prints("");
+}

@@ -1,0 +1,42 @@
+//! `ls`: the groups on this host now.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use serde::Serialize;
+use stage::Id;
+
+use crate::group::CgroupPath;
+use crate::hierarchy::{self, Hierarchy};
+use crate::processes;
+use crate::record::Records;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    id: Id,
+    cgroups_path: String,
+    /// How many processes are in it. A broken or half-made group has none.
+    processes: usize,
+}
+
+pub fn command(records: &Records) -> Result<()> {
+    let hierarchies = hierarchy::all().unwrap_or_default();
+    let mut ids = records.ids();
+    ids.extend(hierarchies.iter().flat_map(|one| unrecorded(one, records.parent())));
+    let entries: Vec<Entry> =
+        ids.into_iter().map(|id| entry(&records.group(&id), id, &hierarchies)).collect();
+    stage::print_json(&entries)
+}
+
+/// Groups that are named after an id.
+fn unrecorded(hierarchy: &Hierarchy, parent: &CgroupPath) -> impl Iterator<Item = Id> {
+    let entries = std::fs::read_dir(parent.below(&hierarchy.mount)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn entry(group: &CgroupPath, id: Id, hierarchies: &[Hierarchy]) -> Entry {
+    let all: BTreeSet<i32> =
+        hierarchies.iter().flat_map(|one| processes::of(&group.below(&one.mount))).collect();
+    Entry { id, cgroups_path: group.to_string(), processes: all.len() }
+}

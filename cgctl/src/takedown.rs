@@ -1,0 +1,51 @@
+//! `undo`: removes a group from every hierarchy, whatever of it is there.
+
+use anyhow::{Result, anyhow};
+use stage::{Explain, Id};
+
+use crate::group::CgroupPath;
+use crate::hierarchy::{self, Hierarchy};
+use crate::record::Records;
+use crate::{dirs, kill, processes, stat};
+
+pub fn command(records: &Records, id: &Id, with_kill: bool, with_stat: bool) -> Result<()> {
+    stage::need_root()?;
+    // Not only those in which a group would be made now: what is mounted may have changed.
+    let hierarchies = hierarchy::all()?;
+    let group = records.group(id);
+    stage::signals::hold()?;
+    if with_kill {
+        kill::kill(&hierarchies, &group)?;
+    } else {
+        vacant(&hierarchies, &group)?;
+    }
+    // As late as possible, so that nothing of its life is missing.
+    let figures = if with_stat { stat::figures(&hierarchies, &group, id) } else { None };
+    remove(&hierarchies, &group)?;
+    records.remove(id)?;
+    figures.map_or(Ok(()), |figures| stage::print_json(&figures))
+}
+
+/// # Errors
+/// Somebody is in the group, in any hierarchy.
+fn vacant(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
+    for hierarchy in hierarchies {
+        let dir = group.below(&hierarchy.mount);
+        let pids = processes::of(&dir);
+        if !pids.is_empty() {
+            return Err(anyhow!("cannot remove cgroup {}: {}", dir.display(), processes::describe(&pids)))
+                .hint("cgctl undo --kill kills them first");
+        }
+    }
+    Ok(())
+}
+
+/// Goes on in the other hierarchies when one fails.
+fn remove(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
+    let mut failures =
+        hierarchies.iter().filter_map(|one| dirs::remove(one, group).err()).collect::<Vec<_>>().into_iter();
+    match failures.next() {
+        None => Ok(()),
+        Some(first) => Err(first).left(failures.map(|error| format!("{error:#}")).collect()),
+    }
+}

@@ -1,0 +1,68 @@
+//! What the document says of the image, as far as a container's record and the listings need it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Deserialize;
+use stage::Document;
+
+use crate::record::Record;
+
+/// The document's `image` section.
+#[derive(Debug, Deserialize)]
+pub struct Image {
+    /// The whole reference, `docker.io/library/busybox:latest`.
+    pub reference: String,
+    /// Its digest is what docker calls the image's id.
+    pub config: Descriptor,
+    #[serde(default)]
+    spec: Spec,
+}
+
+/// An OCI descriptor.
+#[derive(Debug, Deserialize)]
+pub struct Descriptor {
+    pub digest: String,
+}
+
+/// The OCI image configuration.
+#[derive(Debug, Default, Deserialize)]
+struct Spec {
+    config: Option<Config>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Config {
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Image {
+    /// `None` for a container that was made of a directory.
+    pub fn of(document: &Document) -> Result<Option<Image>> {
+        document.get("image")
+    }
+
+    /// Adds to the record what the image makes of what was typed: the whole command, and its labels.
+    pub fn tell(self, record: &mut Record) {
+        let Config { entrypoint, cmd, labels } = self.spec.config.unwrap_or_default();
+        // --entrypoint drops both; its own word stands in the record already.
+        if !record.plan.has_entrypoint() {
+            let arguments = if record.command.is_empty() {
+                cmd.unwrap_or_default()
+            } else {
+                std::mem::take(&mut record.command)
+            };
+            record.command = [entrypoint.unwrap_or_default(), arguments].concat();
+        }
+        for (key, value) in labels.unwrap_or_default() {
+            let is_set = |label: &String| label.split('=').next() == Some(&key);
+            if !record.labels.iter().any(is_set) {
+                record.labels.push(format!("{key}={value}"));
+            }
+        }
+        record.image_id = Some(self.config.digest);
+    }
+}

@@ -1,0 +1,142 @@
+//! The bridge that the containers of this host are ports of, and its gateway address.
+//!
+//! It does not know the containers.
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail};
+use ipnet::Ipv4Net;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{AddressMessageBuilder, LinkBridge};
+use stage::{Explain, Undo, shell};
+
+use crate::link::{self, Link};
+use crate::rtnl::{Refused, Request, Rtnl};
+use crate::subnet::{Subnet, mac_of, mac_text};
+
+/// The bridge's name, as the original's.
+pub const NAME: &str = "gocker0";
+
+/// The bridge as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    pub index: u32,
+    pub mac: Vec<u8>,
+    pub mtu: u32,
+    pub up: bool,
+    /// `None`: whoever made the bridge did not come to its address.
+    pub subnet: Option<Subnet>,
+}
+
+/// Looks whether the bridge is there.
+///
+/// # Errors
+/// Something else has its name.
+pub fn look(rtnl: &Rtnl) -> Result<Option<Bridge>> {
+    let mut every = AddressMessage::default();
+    every.header.family = AddressFamily::Inet;
+    let addresses = Request::dump(RouteNetlinkMessage::GetAddress(every), "cannot list the addresses");
+    let [found, addresses] = rtnl.try_all([link::get(NAME), addresses])?;
+    let Some(link) = Link::found(found)? else { return Ok(None) };
+    if link.kind != "bridge" {
+        bail!("cannot use link {NAME}: it is no bridge");
+    }
+    let addresses = addresses.or_else(Refused::fail)?;
+    let subnet = first_address(&addresses, link.index).map(subnet_of).transpose()?;
+    Ok(Some(Bridge { index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet }))
+}
+
+/// The subnet whose gateway this address of the bridge is.
+fn subnet_of(address: Ipv4Net) -> Result<Subnet> {
+    let subnet = Subnet::try_from(address).with_context(|| format!("cannot use link {NAME}"))?;
+    if subnet.gateway() != address.addr() {
+        bail!("cannot use link {NAME}: its address {address} is not the first of its subnet");
+    }
+    Ok(subnet)
+}
+
+fn first_address(messages: &[RouteNetlinkMessage], index: u32) -> Option<Ipv4Net> {
+    messages.iter().find_map(|message| match message {
+        RouteNetlinkMessage::NewAddress(address) if address.header.index == index => net_of(address),
+        _ => None,
+    })
+}
+
+/// The address, with the length of its network's prefix.
+pub fn net_of(message: &AddressMessage) -> Option<Ipv4Net> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        _ => None,
+    })?;
+    Ipv4Net::new(local, message.header.prefix_len).ok()
+}
+
+/// Checks the bridge that is there against what was asked for.
+pub fn accept(bridge: &Bridge, wanted: Option<Subnet>) -> Result<()> {
+    match (bridge.subnet, wanted) {
+        (Some(has), Some(wanted)) if has != wanted => {
+            Err(anyhow::anyhow!("cannot use subnet {wanted}: bridge {NAME} already has {has}"))
+                .hint("netns gc removes the bridge when no container is left")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes what is missing of the bridge. `undo` removes it if the bridge itself is made here.
+pub fn make(rtnl: &Rc<Rtnl>, had: Option<Bridge>, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
+    let mut bridge = match had {
+        Some(bridge) => bridge,
+        None => add(rtnl, subnet, undo)?,
+    };
+    if !bridge.up {
+        shell(&["ip", "link", "set", NAME, "up"]);
+        rtnl.all([link::up(bridge.index, NAME)])?;
+        bridge.up = true;
+    }
+    if bridge.subnet.is_none() {
+        let gateway = format!("{}/{}", subnet.gateway(), subnet.net().prefix_len());
+        shell(&["ip", "address", "add", &gateway, "broadcast", "+", "dev", NAME]);
+        rtnl.all([address(bridge.index, subnet, subnet.gateway(), NAME)])?;
+        bridge.subnet = Some(subnet);
+    }
+    Ok(bridge)
+}
+
+/// The bridge's own hardware address is set, or it would change with its ports and every container's ARP cache
+/// would be wrong.
+fn add(rtnl: &Rc<Rtnl>, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
+    let mac = mac_of(subnet.gateway());
+    shell(&["ip", "link", "add", NAME, "address", &mac_text(&mac), "up", "type", "bridge"]);
+    let message = LinkBridge::new(NAME).address(mac.to_vec()).build();
+    let create = Request::create(RouteNetlinkMessage::NewLink(message), format!("cannot make bridge {NAME}"));
+    // Refused, it is somebody else's who was quicker; else it may have been made, whatever else went wrong.
+    let (host, ours) = (Rc::clone(rtnl), Rc::new(Cell::new(true)));
+    let made = Rc::clone(&ours);
+    undo.push(move || if made.get() { remove(&host) } else { Ok(()) });
+    let [created, found] = rtnl.try_all([create, link::get(NAME)])?;
+    if let Err(refused) = created {
+        ours.set(false);
+        return refused.fail();
+    }
+    let Some(link) = Link::found(found)? else { bail!("cannot make bridge {NAME}: it vanished") };
+    Ok(Bridge { index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet: None })
+}
+
+/// Gives an interface an address of the subnet.
+pub fn address(index: u32, subnet: Subnet, address: Ipv4Addr, name: &str) -> Request {
+    let message = AddressMessageBuilder::<Ipv4Addr>::new()
+        .index(index)
+        .address(address, subnet.net().prefix_len())
+        .build();
+    Request::create(RouteNetlinkMessage::NewAddress(message), format!("cannot give {name} address {address}"))
+}
+
+/// Removes the bridge. That it is not there is no error.
+pub fn remove(rtnl: &Rtnl) -> Result<()> {
+    shell(&["ip", "link", "delete", NAME]);
+    let [answer] = rtnl.try_all([link::delete(NAME)])?;
+    Link::found(answer).map(|_| ())
+}

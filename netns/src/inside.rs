@@ -1,0 +1,46 @@
+//! What is done inside the container's namespace, in one datagram.
+
+use anyhow::Result;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::{LinkUnspec, RouteMessageBuilder};
+use stage::{Id, shell};
+
+use crate::rtnl::{Request, Rtnl};
+use crate::subnet::{Subnet, mac_text};
+use crate::veth::{INSIDE, Pair};
+use crate::{bridge, link, pin};
+
+/// LOOPBACK_IFINDEX: the first interface of every namespace.
+const LOOPBACK: u32 = 1;
+
+/// Brings the loopback up. `rtnl` was opened inside.
+pub fn loopback(rtnl: &Rtnl, id: &Id) -> Result<()> {
+    show(id, &["link", "set", "lo", "up"]);
+    rtnl.all([link::up(LOOPBACK, "lo")]).map(|_| ())
+}
+
+/// Brings up loopback and `eth0` with its address and the default route. `rtnl` was opened inside.
+pub fn connect(rtnl: &Rtnl, id: &Id, pair: &Pair, subnet: Subnet) -> Result<()> {
+    let gateway = subnet.gateway();
+    let address = format!("{}/{}", pair.address, subnet.net().prefix_len());
+    show(id, &["link", "set", "lo", "up"]);
+    show(id, &["address", "add", &address, "broadcast", "+", "dev", INSIDE]);
+    show(id, &["link", "set", INSIDE, "address", &mac_text(&pair.mac), "up"]);
+    show(id, &["route", "add", "default", "via", &gateway.to_string()]);
+    let up = LinkUnspec::new_with_index(pair.inside).address(pair.mac.to_vec()).up().build();
+    let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+        .gateway(gateway)
+        .output_interface(pair.inside)
+        .build();
+    rtnl.all([
+        link::up(LOOPBACK, "lo"),
+        bridge::address(pair.inside, subnet, pair.address, INSIDE),
+        Request::one(RouteNetlinkMessage::SetLink(up), format!("cannot bring {INSIDE} up")),
+        Request::create(RouteNetlinkMessage::NewRoute(route), "cannot add the default route"),
+    ])?;
+    Ok(())
+}
+
+fn show(id: &Id, words: &[&str]) {
+    shell(&[&["ip", "-n", &pin::name(id)][..], words].concat());
+}

@@ -1,0 +1,177 @@
+//! Our table in the kernel: looked at on every run, installed when it is not as it should be.
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use rtnetlink::packet_core::NLM_F_ACK;
+use rtnetlink::sys::protocols::NETLINK_NETFILTER;
+use stage::{Explain, shell};
+
+use super::encode::{Attributes, IPV4, Message, datagram, transaction};
+use super::ruleset::{self, COMMENT, TABLE};
+use crate::netlink::{Netlink, Refusal, end_of};
+use crate::subnet::Subnet;
+
+const GETTABLE: u16 = 1;
+const GETCHAIN: u16 = 4;
+const GETSETELEM: u16 = 13;
+
+/// How the table is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    AsItShouldBe,
+    Missing,
+    /// Somebody (an older netns, a hand) left something else of it.
+    Other,
+}
+
+/// A socket to nf_tables of the network namespace in which it was opened.
+pub struct Firewall(Netlink);
+
+impl Firewall {
+    pub fn open() -> Result<Firewall> {
+        Ok(Firewall(Netlink::open(NETLINK_NETFILTER)?))
+    }
+
+    /// Looks at the table, in one question: its comment, the number of rules in each chain, and whether it
+    /// knows this bridge.
+    pub fn look(&self, bridge: &str) -> Result<State> {
+        let chains = ruleset::chains();
+        let mut questions = vec![get(GETTABLE, Attributes::default().text(1, TABLE))];
+        for chain in &chains {
+            questions.push(get(GETCHAIN, Attributes::default().text(1, TABLE).text(3, chain.name)));
+        }
+        let key = Attributes::default().nest(1, &ruleset::element(&ruleset::interface(bridge)));
+        questions
+            .push(get(GETSETELEM, Attributes::default().text(1, TABLE).text(2, "bridges").nest(3, &key)));
+
+        let mut right = 0;
+        let answers = self
+            .0
+            .ask(&mut datagram(IPV4, &questions), questions.len(), |message| {
+                let attributes = message.payload.get(4..).unwrap_or_default();
+                let as_expected = match message.request.checked_sub(1).map(|n| chains.get(n)) {
+                    None => comment(attributes).is_some_and(|comment| comment == COMMENT.as_bytes()),
+                    Some(Some(chain)) => rules_in(attributes) == u32::try_from(chain.rules.len()).ok(),
+                    Some(None) => true,
+                };
+                right += usize::from(as_expected);
+                Ok(())
+            })
+            .context("cannot look at nf_tables")?;
+        let unexpected = answers.iter().filter_map(|answer| answer.as_ref().err());
+        match unexpected.into_iter().find(|refusal| refusal.errno != Errno::ENOENT) {
+            Some(refusal) => refused("cannot look at nf_tables", refusal),
+            None if right == questions.len() => Ok(State::AsItShouldBe),
+            None if answers.first().is_some_and(Result::is_err) => Ok(State::Missing),
+            None => Ok(State::Other),
+        }
+    }
+
+    /// Whether the chain that iptables(8) knows as FORWARD drops what it does not accept, as docker sets it up. No
+    /// rule of another table can change that.
+    pub fn host_drops_forwarded(&self) -> Result<bool> {
+        let question = get(GETCHAIN, Attributes::default().text(1, "filter").text(3, "FORWARD"));
+        let mut drops = false;
+        let answered = self.0.ask(&mut datagram(IPV4, &[question]), 1, |message| {
+            // NFTA_CHAIN_POLICY, NF_DROP
+            drops = find(message.payload.get(4..).unwrap_or_default(), 5) == Some(&[0; 4]);
+            Ok(())
+        });
+        answered.context("cannot look at nf_tables")?;
+        Ok(drops)
+    }
+
+    /// Puts the whole table in the place of what is there of it, at once.
+    pub fn install(&self, bridge: &str, subnet: Subnet) -> Result<()> {
+        let messages = ruleset::install(&[(bridge, subnet)]);
+        for message in &messages {
+            shell(&["nft", &message.what]);
+        }
+        self.change(messages)
+    }
+
+    /// Removes the table. That it is not there is no error.
+    pub fn remove(&self) -> Result<()> {
+        let message = ruleset::delete();
+        shell(&["nft", &message.what]);
+        match self.transact(vec![message])? {
+            Some((_, refusal)) if refusal.errno != Errno::ENOENT => {
+                refused(&format!("cannot remove table ip {TABLE}"), &refusal)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn change(&self, messages: Vec<Message>) -> Result<()> {
+        match self.transact(messages)? {
+            Some((what, refusal)) => refused(&format!("cannot {what}"), &refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out all of the messages or none. The first refusal, with the words of what was refused.
+    fn transact(&self, mut messages: Vec<Message>) -> Result<Option<(String, Refusal)>> {
+        // Only the last is acknowledged: that means that all are in force.
+        if let Some(last) = messages.last_mut() {
+            last.flags |= NLM_F_ACK;
+        }
+        let first = self
+            .0
+            .send(&mut transaction(IPV4, &messages), messages.len() + 2)
+            .context("cannot change nf_tables")?;
+        let mut end = None;
+        let mut buffer = Vec::with_capacity(4096);
+        while end.is_none() {
+            let received = self.0.receive(&mut buffer, first, |number, frame| {
+                // Number 0 is the beginning of the batch; a refusal of the whole carries it.
+                let what =
+                    number.checked_sub(1).and_then(|n| messages.get(n)).map(|message| message.what.clone());
+                match end_of(frame) {
+                    Some(Err(refusal)) if end.is_none() => {
+                        end =
+                            Some(Some((what.unwrap_or_else(|| format!("change table ip {TABLE}")), refusal)));
+                    }
+                    Some(Ok(())) if number == messages.len() && end.is_none() => end = Some(None),
+                    _ => {}
+                }
+                Ok(())
+            });
+            received.context("cannot change nf_tables")?;
+        }
+        Ok(end.flatten())
+    }
+}
+
+fn get(kind: u16, attributes: Attributes) -> Message {
+    Message { kind, flags: NLM_F_ACK, attributes, what: String::new() }
+}
+
+fn refused<T>(what: &str, refusal: &Refusal) -> Result<T> {
+    let failed = Err(anyhow!("{}", refusal.errno).context("nf_tables").context(what.to_owned()));
+    match &refusal.text {
+        Some(text) => failed.kernel(text),
+        None => failed,
+    }
+}
+
+/// The table's comment: NFTA_TABLE_USERDATA holds it behind its type (0) and length, ended by a NUL.
+fn comment(attributes: &[u8]) -> Option<&[u8]> {
+    let userdata = find(attributes, 6)?;
+    let length = usize::from(*userdata.get(1)?);
+    userdata.get(2..2 + length)?.strip_suffix(&[0])
+}
+
+/// NFTA_CHAIN_USE
+fn rules_in(attributes: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(find(attributes, 6)?.try_into().ok()?))
+}
+
+/// The value of the attribute of this kind.
+fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    let found = rtnetlink::packet_core::NlasIterator::new(attributes)
+        .flatten()
+        .find(|attribute| attribute.kind() == kind)?;
+    let end = usize::from(found.length());
+    // What the buffer borrows goes on behind the attribute.
+    found.into_inner().get(4..end)
+}

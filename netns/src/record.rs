@@ -1,0 +1,61 @@
+//! An empty file per container, named after its id: what `ls` and `gc` go by.
+//!
+//! The pin's name has only the first digits of the id, and a set-up that was killed early has left no more than
+//! that. The record is there before anything else and goes last.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use stage::{Explain, Id, Undo, attempt_all, make_private_dir};
+
+use crate::pin;
+
+/// Makes the container's record in the directory of records.
+///
+/// # Errors
+/// There is one already.
+pub fn make(records: &Path, id: &Id, undo: &mut Undo) -> Result<()> {
+    let path = records.join(id.as_str());
+    let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let created = match create() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_private_dir(records)?;
+            create()
+        }
+        other => other,
+    };
+    created
+        .with_context(|| format!("cannot make {}: open", path.display()))
+        .hint(format!("netns undo {id}"))?;
+    undo.push(move || remove(&path));
+    Ok(())
+}
+
+/// The ids that have a record, in order.
+pub fn ids(records: &Path) -> Result<Vec<Id>> {
+    let listing = match std::fs::read_dir(records) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.with_context(|| format!("cannot list {}", records.display()))?,
+    };
+    let mut ids: Vec<Id> =
+        listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// Takes back all that was made for the container. Nothing of it need be there.
+pub fn undo(records: &Path, id: &Id) -> Result<()> {
+    attempt_all([Box::new(|| pin::remove(id)), Box::new(|| remove(&records.join(id.as_str())))])
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}: unlink", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,142 @@
+//! rtnetlink(7), typed and synchronous: links, addresses and routes of one network namespace.
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkSerializable,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use stage::Explain;
+
+use crate::netlink::{HEADER, Netlink, Refusal};
+
+/// A request, and the words for it in an error: `cannot VERB OBJECT: RTM_…`.
+pub struct Request {
+    message: RouteNetlinkMessage,
+    flags: u16,
+    what: String,
+}
+
+impl Request {
+    /// Makes something that must not be there yet.
+    pub fn create(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
+        Request { message, flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, what: what.into() }
+    }
+
+    /// Looks at, changes or removes one thing.
+    pub fn one(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
+        Request { message, flags: NLM_F_ACK, what: what.into() }
+    }
+
+    /// Lists everything. Only the last request of a batch can be one.
+    pub fn dump(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
+        Request { message, flags: NLM_F_DUMP, what: what.into() }
+    }
+}
+
+/// What one request brought: the kernel's messages, or its refusal.
+pub type Answer = std::result::Result<Vec<RouteNetlinkMessage>, Refused>;
+
+/// A refused request, in words.
+#[derive(Debug)]
+pub struct Refused {
+    pub refusal: Refusal,
+    what: String,
+    call: &'static str,
+}
+
+impl Refused {
+    /// The error that it is where nobody has a use for the refusal.
+    pub fn fail<T>(self) -> Result<T> {
+        let failed = Err(anyhow!("{}", self.refusal.errno).context(self.call).context(self.what));
+        match self.refusal.text {
+            Some(text) => failed.kernel(text),
+            None => failed,
+        }
+    }
+
+    /// Whether somebody has the name already.
+    pub fn exists(&self) -> bool {
+        self.refusal.errno == Errno::EEXIST
+    }
+}
+
+/// A socket into the routing tables of the namespace in which it was opened.
+pub struct Rtnl(Netlink);
+
+impl Rtnl {
+    pub fn open() -> Result<Rtnl> {
+        Ok(Rtnl(Netlink::open(NETLINK_ROUTE)?))
+    }
+
+    /// Sends all requests in one datagram. The kernel carries out each, also behind one that it refused.
+    pub fn try_all<const N: usize>(&self, requests: [Request; N]) -> Result<[Answer; N]> {
+        let mut datagram = Vec::new();
+        for request in &requests {
+            append(&mut datagram, request);
+        }
+        let mut messages: [Vec<RouteNetlinkMessage>; N] = std::array::from_fn(|_| Vec::new());
+        let answers = self
+            .0
+            .ask(&mut datagram, N, |message| {
+                messages[message.request].extend(parse(message.kind, message.payload)?);
+                Ok(())
+            })
+            .with_context(|| requests.first().map_or_else(String::new, |request| request.what.clone()))?;
+        let mut answers = answers.into_iter().zip(requests).zip(messages);
+        Ok(std::array::from_fn(|_| match answers.next() {
+            Some(((Err(refusal), request), _)) => {
+                Err(Refused { refusal, call: call(&request.message), what: request.what })
+            }
+            Some(((Ok(()), _), messages)) => Ok(messages),
+            None => Ok(Vec::new()),
+        }))
+    }
+
+    /// Sends all requests in one datagram; the first refusal is the error.
+    pub fn all<const N: usize>(&self, requests: [Request; N]) -> Result<[Vec<RouteNetlinkMessage>; N]> {
+        let mut brought: [Vec<RouteNetlinkMessage>; N] = std::array::from_fn(|_| Vec::new());
+        for (place, answer) in brought.iter_mut().zip(self.try_all(requests)?) {
+            *place = answer.or_else(Refused::fail)?;
+        }
+        Ok(brought)
+    }
+}
+
+fn append(datagram: &mut Vec<u8>, request: &Request) {
+    let start = datagram.len();
+    let length = HEADER + request.message.buffer_len();
+    datagram.resize(start + length.next_multiple_of(4), 0);
+    request.message.serialize(&mut datagram[start + HEADER..start + length]);
+    let mut header = NetlinkBuffer::new(&mut datagram[start..]);
+    // Every length in rtnetlink is a multiple of four, so messages lie side by side.
+    header.set_length(u32::try_from(length.next_multiple_of(4)).unwrap_or(u32::MAX));
+    header.set_message_type(request.message.message_type());
+    header.set_flags(NLM_F_REQUEST | request.flags);
+}
+
+fn parse(kind: u16, payload: &[u8]) -> Result<Option<RouteNetlinkMessage>> {
+    let mut header = NetlinkHeader::default();
+    header.message_type = kind;
+    header.length = u32::try_from(payload.len() + HEADER)?;
+    let parsed = RouteNetlinkMessage::deserialize(&header, payload);
+    parsed.map(Some).map_err(|error| anyhow!("cannot understand the kernel's answer: {error}"))
+}
+
+fn call(message: &RouteNetlinkMessage) -> &'static str {
+    use RouteNetlinkMessage as M;
+    match message {
+        M::NewLink(_) => "RTM_NEWLINK",
+        M::SetLink(_) => "RTM_SETLINK",
+        M::DelLink(_) => "RTM_DELLINK",
+        M::GetLink(_) => "RTM_GETLINK",
+        M::NewLinkProp(_) => "RTM_NEWLINKPROP",
+        M::NewAddress(_) => "RTM_NEWADDR",
+        M::GetAddress(_) => "RTM_GETADDR",
+        M::NewRoute(_) => "RTM_NEWROUTE",
+        M::GetRoute(_) => "RTM_GETROUTE",
+        _ => "rtnetlink",
+    }
+}

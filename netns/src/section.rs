@@ -1,0 +1,89 @@
+//! The section `network`: a CNI result, version 1.1.0, and the namespace's path.
+//!
+//! Pure.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::bridge;
+use crate::dns::Resolv;
+use crate::subnet::{Subnet, mac_text};
+use crate::veth::Pair;
+
+/// CNI's success result (specification 1.1, section 5), with `netns` of ours.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    cni_version: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interfaces: Vec<Interface>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ips: Vec<Ip>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<Route>,
+    dns: Resolv,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Interface {
+    name: String,
+    mac: String,
+    mtu: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ip {
+    address: String,
+    gateway: Ipv4Addr,
+    /// Index in `interfaces`.
+    interface: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Route {
+    dst: &'static str,
+    gw: Ipv4Addr,
+}
+
+impl Network {
+    /// A network without interfaces of ours: none at all, or, without a path, the caller's.
+    pub fn bare(netns: Option<PathBuf>, dns: Resolv) -> Network {
+        let (interfaces, ips, routes) = (Vec::new(), Vec::new(), Vec::new());
+        Network { cni_version: "1.1.0", interfaces, ips, routes, dns, netns }
+    }
+
+    /// A container on the bridge.
+    pub fn bridged(
+        netns: PathBuf,
+        pair: &Pair,
+        bridge: &bridge::Bridge,
+        subnet: Subnet,
+        dns: Resolv,
+    ) -> Network {
+        let interface = |name: &str, mac: &[u8], mtu, sandbox| Interface {
+            name: name.to_owned(),
+            mac: mac_text(mac),
+            mtu,
+            sandbox,
+        };
+        let interfaces = vec![
+            interface(bridge::NAME, &bridge.mac, bridge.mtu, None),
+            interface(&pair.host.name, &pair.host.mac, pair.host.mtu, None),
+            interface(crate::veth::INSIDE, &pair.mac, pair.host.mtu, Some(netns.clone())),
+        ];
+        let gateway = subnet.gateway();
+        let address = format!("{}/{}", pair.address, subnet.net().prefix_len());
+        Network {
+            interfaces,
+            ips: vec![Ip { address, gateway, interface: 2 }],
+            routes: vec![Route { dst: "0.0.0.0/0", gw: gateway }],
+            ..Network::bare(Some(netns), dns)
+        }
+    }
+}

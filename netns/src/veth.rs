@@ -1,0 +1,172 @@
+//! The veth pair: one end is a port of the bridge, the other is the container's `eth0`.
+//!
+//! The lease of the container's address is an alternative name of the host's end. The kernel gives a name once in
+//! a namespace, so it gives an address once, to whoever asks first, without a file or a lock; and the lease
+//! goes with the interface, so that no address is lost whatever happens to the container or the host.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+
+use anyhow::{Result, bail};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, Prop};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use stage::{Explain, Id, shell};
+
+use crate::bridge;
+use crate::departure::Departure;
+use crate::link::{self, Link};
+use crate::pin;
+use crate::rtnl::{Answer, Request, Rtnl};
+use crate::subnet::{Subnet, mac_of};
+
+/// The container's end.
+pub const INSIDE: &str = "eth0";
+/// The host's end is named this, and the first 12 digits of the id.
+const PREFIX: &str = "gk";
+
+/// The host's end of a container's pair.
+pub fn name(id: &Id) -> String {
+    format!("{PREFIX}{}", id.short())
+}
+
+/// The namespace's name that belongs to this interface, if it is the host's end of a container.
+pub fn namespace_of(interface: &str) -> Option<String> {
+    interface.strip_prefix(PREFIX).map(|short| format!("{}{short}", pin::PREFIX))
+}
+
+/// A pair as it was made.
+pub struct Pair {
+    pub host: Link,
+    /// Index of the container's end in its namespace.
+    pub inside: u32,
+    /// Hardware address that the container's end shall have.
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+}
+
+/// Where a pair goes, and which address it shall have.
+pub struct Plan<'a> {
+    pub id: &'a Id,
+    /// Index of the bridge.
+    pub bridge: u32,
+    pub subnet: Subnet,
+    /// `None`: any.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl Plan<'_> {
+    fn candidates(&self) -> Box<dyn Iterator<Item = Ipv4Addr> + '_> {
+        match self.address {
+            Some(address) => Box::new(std::iter::once(address)),
+            None => Box::new(self.subnet.candidates(self.id)),
+        }
+    }
+}
+
+/// Makes the pair in one message, its other end in the namespace. Nothing is to be undone: the pair dies with
+/// the namespace.
+pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
+    let name = name(plan.id);
+    let first = plan.candidates().next().unwrap_or(plan.subnet.address(0));
+    let (peer, netns) = (["type", "veth", "peer", "name", INSIDE, "netns"], pin::name(plan.id));
+    shell(&[&["ip", "link", "add", &name, "master", bridge::NAME, "up"][..], &peer, &[&netns]].concat());
+    let departure = Departure::default();
+    let (leased, host) = loop {
+        let [made, leased, found] =
+            rtnl.try_all([pair(plan.bridge, &name, namespace), lease(&name, first), link::get(&name)])?;
+        match made {
+            Ok(_) => break (leased, Link::found(found)?),
+            // The one of the same container's last life, perhaps.
+            Err(refused) if refused.exists() && departure.wait()? => {}
+            Err(refused) => return refused.fail(),
+        }
+    };
+    let Some(Link { peer: Some(inside), .. }) = host else { bail!("cannot make veth {name}: it vanished") };
+    let address = match settle(leased)? {
+        Taken::No => first,
+        Taken::Yes => next(rtnl, plan, &name)?,
+    };
+    shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(address)]);
+    Ok(Pair { host: host.unwrap_or_default(), inside, mac: mac_of(address), address })
+}
+
+fn pair(bridge: u32, name: &str, namespace: &File) -> Request {
+    let peer = LinkUnspec::new_with_name(INSIDE).setns_by_fd(namespace.as_raw_fd()).build();
+    let message = LinkMessageBuilder::<LinkVeth>::new(name, INSIDE)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .controller(bridge)
+        .up()
+        .build();
+    Request::create(RouteNetlinkMessage::NewLink(message), format!("cannot make veth {name}"))
+}
+
+fn lease(name: &str, address: Ipv4Addr) -> Request {
+    let names = vec![Prop::AltIfName(link::lease_name(address))];
+    let message =
+        LinkUnspec::new_with_name(name).append_extra_attribute(LinkAttribute::PropList(names)).build();
+    let what = format!("cannot lease address {address} to {name}");
+    Request::create(RouteNetlinkMessage::NewLinkProp(message), what)
+}
+
+enum Taken {
+    Yes,
+    No,
+}
+
+fn settle(leased: Answer) -> Result<Taken> {
+    match leased {
+        Ok(_) => Ok(Taken::No),
+        Err(refused) if refused.exists() => Ok(Taken::Yes),
+        Err(refused) => refused.fail(),
+    }
+}
+
+/// The first address that is free, now that the first choice was not: looks at all leases, and waits for those
+/// whose container is gone already.
+fn next(rtnl: &Rtnl, plan: &Plan, name: &str) -> Result<Ipv4Addr> {
+    let departure = Departure::default();
+    loop {
+        departure.listen()?;
+        let leases = leases(rtnl)?;
+        for address in plan.candidates().filter(|address| !leases.contains_key(address)) {
+            let [leased] = rtnl.try_all([lease(name, address)])?;
+            if let Taken::No = settle(leased)? {
+                return Ok(address);
+            }
+        }
+        let leaving = plan.candidates().any(|address| leases.get(&address).is_some_and(is_leaving));
+        if !(leaving && departure.wait()?) {
+            return none_left(plan, &leases);
+        }
+    }
+}
+
+/// The host's ends by the addresses that they hold.
+fn leases(rtnl: &Rtnl) -> Result<HashMap<Ipv4Addr, Link>> {
+    let [links] = rtnl.all([link::list()])?;
+    Ok(Link::all(&links).filter_map(|link| Some((link.lease()?, link))).collect())
+}
+
+/// Whether the container's namespace has lost its name: the interface is about to go, unless something still
+/// runs in there.
+pub fn is_leaving(link: &Link) -> bool {
+    namespace_of(&link.name).is_some_and(|namespace| !pin::named(&namespace).exists())
+}
+
+fn none_left<T>(plan: &Plan, leases: &HashMap<Ipv4Addr, Link>) -> Result<T> {
+    let Some(address) = plan.address else {
+        return Err(anyhow::anyhow!(
+            "cannot lease an address: all {} of {} are taken",
+            plan.subnet.room(),
+            plan.subnet
+        ))
+        .hint("netns ls shows who has them; --subnet sets a larger one when no container is left");
+    };
+    match leases.get(&address) {
+        Some(link) => bail!("cannot lease address {address}: {} has it", link.name),
+        None => bail!("cannot lease address {address}: it is taken"),
+    }
+}
