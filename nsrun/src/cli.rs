@@ -7,6 +7,10 @@ use stage::{Codes, Id, RunRoot};
 use crate::options::{ExecOptions, RunOptions, SpecOptions};
 use crate::{exec, ls, run, undo};
 
+const USAGE: &str = "\
+nsrun [OPTIONS] [-- COMMAND [ARG]...]
+       nsrun exec|undo|ls|spec ...";
+
 const EXAMPLES: &str = "\
 Examples:
   pull alpine | mount-overlay | netns | cgctl -m 64M | nsrun -it -- sh
@@ -18,7 +22,7 @@ Examples:
 
 /// Run a command in namespaces of its own, on a root file system of its own
 #[derive(Parser)]
-#[command(name = "nsrun", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "nsrun", version, override_usage = USAGE, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     roots: RunRoot,

@@ -117,8 +117,9 @@ impl End {
             let mut parts = [IoSliceMut::new(text)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let message = match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
-                Err(Errno::EINTR) => continue,
-                Err(Errno::ECONNRESET) => return Ok((0, None)),
+                // The other end has closed without reading all it was sent. That is told first, and once; what it had
+                // sent before is still to come (unix(7) does not say so, the kernel's datagram receive does).
+                Err(Errno::EINTR | Errno::ECONNRESET) => continue,
                 message => message?,
             };
             let mut fd = None;

@@ -96,7 +96,11 @@ impl Start {
     fn enter_cwd(&self, root: &Root) -> Result<()> {
         let enter = || {
             let place = root.find_or_make(&self.cwd, Kind::Directory, Links::InRoot).call("openat2")?;
-            rustix::process::fchdir(&place).call("fchdir")
+            rustix::process::fchdir(&place).call("fchdir")?;
+            let cwd = rustix::process::getcwd(Vec::new()).call("getcwd")?;
+            // The kernel's word for what is not below the root.
+            anyhow::ensure!(!cwd.to_bytes().starts_with(b"("), "it is not in the container");
+            Ok(())
         };
         enter().with_context(|| format!("cannot work in {}", self.cwd.display()))
     }

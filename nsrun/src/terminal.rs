@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, Winsize};
+use rustix::termios::{OptionalActions, OutputModes, Termios, Winsize};
 
 use crate::call::Call;
 use crate::document::Source;
@@ -57,12 +57,12 @@ struct Raw {
 }
 
 impl Raw {
-    fn enter(terminal: BorrowedFd) -> Result<Raw> {
+    fn enter(terminal: BorrowedFd, change: impl Fn(&mut Termios)) -> Result<Raw> {
         let enter = || -> Result<Raw> {
             let before = rustix::termios::tcgetattr(terminal).call("tcgetattr")?;
             let terminal = rustix::io::fcntl_dupfd_cloexec(terminal, 3).call("fcntl F_DUPFD")?;
             let mut raw = before.clone();
-            raw.make_raw();
+            change(&mut raw);
             rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call("tcsetattr")?;
             Ok(Raw { terminal, before })
         };
@@ -101,7 +101,15 @@ impl Relay {
     pub fn start(callers: Callers, master: OwnedFd) -> Result<Relay> {
         let flags = rustix::fs::fcntl_getfl(&master).call("fcntl F_GETFL")?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK).call("fcntl F_SETFL")?;
-        let raw = if callers.interactive { Some(Raw::enter(callers.input())?) } else { None };
+        let raw = if callers.interactive {
+            Some(Raw::enter(callers.input(), Termios::make_raw)?)
+        } else if rustix::termios::isatty(rustix::stdio::stdout()) {
+            // The payload's terminal has made CR LF of each LF already.
+            let plain = |settings: &mut Termios| settings.output_modes.remove(OutputModes::OPOST);
+            Some(Raw::enter(rustix::stdio::stdout(), plain)?)
+        } else {
+            None
+        };
         let reads_input = callers.interactive;
         let relay = Relay { callers, master: Some(master), reads_input, pending: VecDeque::new(), _raw: raw };
         // It may have changed between the making of the terminal and now.

@@ -16,7 +16,7 @@ use crate::call::Call;
 ///
 /// The host's null device would do, but a chmod in the container would then change the host's.
 pub fn hide<S: AsRef<Path>>(root: &Root, paths: &[S]) -> Result<()> {
-    let null = root.find(Path::new("/dev/null"), Links::Refused).call("openat2");
+    let null = root.find(Path::new("/dev/null"), Links::InRoot).call("openat2");
     let null = null.context("cannot open /dev/null")?;
     if !is_null_device(null.as_fd()) {
         // CVE-2025-31133: whatever it is, it would be mounted over what must be hidden, or the reverse.

@@ -49,11 +49,9 @@ fn each_other_and_the_host() {
 #[test]
 fn an_outside_network_through_the_hosts_address() {
     let host = Host::with_images();
-    // ip-netns(8) makes /run/netns a mount, for good.
-    host.sh("ip netns add outside").ok();
-    let host = host.settled();
     // The outside: a namespace with an address that the host has a route to, and none back to the containers.
     host.sh("set -e
+        ip netns add outside
         ip link add wan type veth peer name eth0 netns outside
         ip addr add 203.0.113.1/24 dev wan
         ip link set wan up
@@ -80,7 +78,8 @@ fn an_outside_network_through_the_hosts_address() {
         "203.0.113.2",
     ])
     .code(1);
-    host.sh("pkill -x busybox; ip link del wan; rm -r /run/www").ok();
+    // ip makes a mount of the directory, which stays.
+    host.sh("pkill -x busybox; ip netns del outside; umount /run/netns; rm -r /run/www").ok();
 }
 
 fn run_ping(host: &Host) {
