@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
 use oci_spec::runtime::Process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use stage::{Explain, RunRoot};
@@ -18,7 +17,7 @@ use crate::record::{self, State};
 use crate::report::{self, End};
 use crate::spec::env::{self, Client};
 use crate::spec::image;
-use crate::start::{Start, current_root, die_with_parent};
+use crate::start::{Start, current_root, die_with_parent, hide};
 use crate::stdio::Stdin;
 use crate::sys::{self, Fork};
 use crate::terminal::Callers;
@@ -51,7 +50,7 @@ pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
     let (ours, childs) = report::line().context("cannot start the command")?;
     // Before it can be seen from inside: nothing there may look into it or trace it (CVE-2016-9962). What the fork
     // below makes is the same; execve(2) makes the payload an ordinary process again.
-    prctl::set_dumpable(false).context("prctl").context("cannot hide from the container")?;
+    hide()?;
     let target = state.pid.to_string();
     stage::shell(&[
         "nsenter", "--target", &target, "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup",

@@ -81,8 +81,9 @@ impl Start {
         }
         // 3. The ids and capabilities; from here on it can do no more than the payload.
         self.identity.assume()?;
-        // 4. Changing ids has cleared the death signal. nsrun's word comes after it is set again: if nsrun died
+        // 4. Changing ids has made it as dumpable as fs.suid_dumpable says, and cleared the death signal. nsrun's word comes after it is set again: if nsrun died
         //    before, the word never comes; if it dies later, the signal does.
+        hide()?;
         die_with_parent()?;
         if !line.may_go() {
             return Ok(());
@@ -180,6 +181,11 @@ fn magic_link(root: &Root, path: &CString) -> bool {
     }
     // ELOOP is also execve's answer to a real loop.
     matches!(root.find(path, Links::InRoot), Err(rustix::io::Errno::LOOP))
+}
+
+/// Keeps the processes of the container from looking into this one, or tracing it, until execve(2) (CVE-2016-9962).
+pub fn hide() -> Result<()> {
+    prctl::set_dumpable(false).context("prctl").context("cannot hide the set-up from the container")
 }
 
 /// Has the kernel kill this process when nsrun ends.

@@ -16,14 +16,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use crate::call::Call;
 use crate::report::{self, End};
-use crate::start::{Start, current_root, die_with_parent};
+use crate::start::{Start, current_root, die_with_parent, hide};
 use crate::sys::{self, Child, Fork};
 use cgroup::Door;
 use root::{Root, magic};
@@ -103,7 +102,7 @@ impl Container<'_> {
     fn be_first_process(&self, line: &End) -> Result<()> {
         // 1. Before anything else: it dies with nsrun, and nobody in the container may look into it (CVE-2016-9962).
         die_with_parent()?;
-        prctl::set_dumpable(false).context("prctl").context("cannot hide the set-up from the container")?;
+        hide()?;
         rustix::process::umask(Mode::empty());
         // 2. Its limits: all that follows is charged to the container.
         self.door.enter()?;
