@@ -20,7 +20,8 @@ const MAX_DEPTH: usize = 64;
 /// Removes `path` and everything below. That it is not there is no error.
 ///
 /// No symbolic link is followed and no mount is crossed: a mount point below fails the call (EXDEV, EBUSY)
-/// and what is mounted there is not touched. Nobody else may work in the tree at the time.
+/// and what is mounted there is not touched. Nobody may add to the tree at the time; that another one removes it, too
+/// (two undos of one container), is no error.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let context = || format!("cannot remove {}", path.display());
     let name =
@@ -30,12 +31,23 @@ pub fn remove_tree(path: &Path) -> Result<()> {
         Ok(meta) if !meta.is_dir() => return std::fs::remove_file(path).with_context(context),
         _ => {}
     }
-    let mut top = Top::open(&name).with_context(context)?;
+    let mut top = match Top::open(&name) {
+        Err(error) if error.downcast_ref() == Some(&Errno::ENOENT) => return Ok(()),
+        opened => opened.with_context(context)?,
+    };
     empty(top.fd.as_fd(), 0, &mut top.moved).with_context(context)?;
     while let Some(deep) = top.moved.queue.pop_front() {
         remove_dir(top.fd.as_fd(), &deep, 0, &mut top.moved).with_context(context)?;
     }
-    unlinkat(AT_FDCWD, name.as_c_str(), UnlinkatFlags::RemoveDir).context("rmdir").with_context(context)
+    gone(unlinkat(AT_FDCWD, name.as_c_str(), UnlinkatFlags::RemoveDir)).context("rmdir").with_context(context)
+}
+
+/// What is not there (any more) needs no removing.
+fn gone(removed: nix::Result<()>) -> nix::Result<()> {
+    match removed {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
 }
 
 struct Top {
@@ -75,7 +87,7 @@ fn empty(dir: BorrowedFd, depth: usize, moved: &mut Moved) -> Result<()> {
         if matches!(entry.file_type(), Some(Type::Directory) | None) {
             remove_dir(dir, name, depth, moved)?;
         } else {
-            unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
+            gone(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir))
                 .with_context(|| format!("unlink {}", name.to_string_lossy()))?;
         }
     }
@@ -89,15 +101,16 @@ fn remove_dir(parent: BorrowedFd, name: &CStr, depth: usize, moved: &mut Moved) 
     }
     let dir = match open_dir(parent, name, ResolveFlag::RESOLVE_NO_XDEV) {
         Ok(dir) => dir,
+        Err(Errno::ENOENT) => return Ok(()),
         // Not a directory after all, on a file system that does not tell the type in readdir(3).
         Err(Errno::ENOTDIR | Errno::ELOOP) => {
-            return unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)
+            return gone(unlinkat(parent, name, UnlinkatFlags::NoRemoveDir))
                 .with_context(|| format!("unlink {}", shown()));
         }
         Err(errno) => return Err(errno).with_context(|| format!("open {}", shown())),
     };
     empty(dir.as_fd(), depth + 1, moved)?;
-    unlinkat(parent, name, UnlinkatFlags::RemoveDir).with_context(|| format!("rmdir {}", shown()))
+    gone(unlinkat(parent, name, UnlinkatFlags::RemoveDir)).with_context(|| format!("rmdir {}", shown()))
 }
 
 impl Moved {

@@ -183,7 +183,8 @@ fn the_example_script_ends_what_runs() {
     let mut running = host.start(&[&script, "run", "db", "busybox", "sh", "-c", "echo up; exec cat"]);
     running.wait_for_line("up");
     host.run(&[&script, "rm", "db"]).prints("db");
-    assert_eq!(running.end().code, 137);
+    let output = running.end();
+    assert_eq!(output.code, 137, "{output}");
     host.sh("rmdir /run/containers.sh").ok();
 }
 
