@@ -139,6 +139,10 @@ fn plan(options: &ContainerOptions, input: &Input, files: Option<&Path>) -> Resu
                 .code(Codes::USAGE);
         }
     };
+    if root.canonicalize().is_ok_and(|path| path == Path::new("/")) {
+        return Err(anyhow!("cannot use root file system {}: it is the host's own", root.display()))
+            .hint("a copy of it can be used: mount-overlay --lower / --tmpfs | nsrun -- COMMAND");
+    }
     let inside = open_root(&root)?;
     let volumes = options.volume.iter().map(|text| volume(text)).collect::<Result<_>>()?;
     let facts = spec::Facts {
