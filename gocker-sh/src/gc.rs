@@ -79,12 +79,14 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
     let id = hold.id.clone();
     // A broken record does not say what to keep: then all that would survive a reboot is kept.
     let record = Record::read(store, &id).or_else(|_| Record::read_kept(store, &id));
+    let (tools, signals) = (Tools::new(global)?, Signals::hold()?);
     let keeps = match &record {
-        Ok(Some(record)) => record.afterlife == Afterlife::Keep && record.started.is_some(),
+        Ok(Some(record)) if record.afterlife == Afterlife::Remove => false,
+        // Killed before it could write down that the command runs: nsrun knows, too.
+        Ok(Some(record)) => record.started.is_some() || began(&tools, &id)?,
         Ok(None) => false,
         Err(_) => store.kept_dir(&id).exists(),
     };
-    let (tools, signals) = (Tools::new(global)?, Signals::hold()?);
     let bench = Bench { tools: &tools, hold: &hold, signals: &signals };
     undo(&bench, &Undo { keep_upper: keeps, ..Undo::everything() })?;
     match record {
@@ -135,11 +137,18 @@ pub fn runs(tools: &Tools, id: &Id) -> Result<bool> {
     Ok(list(tools, "nsrun")?.iter().any(|one| one.id == *id && one.status.as_deref() == Some("running")))
 }
 
+/// Whether nsrun says that the container's command was started, whatever became of it.
+fn began(tools: &Tools, id: &Id) -> Result<bool> {
+    Ok(list(tools, "nsrun")?.iter().any(|one| one.id == *id && one.start_time.is_some()))
+}
+
 /// One entry of a stage's `ls`.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Listed {
     id: Id,
     status: Option<String>,
+    start_time: Option<u64>,
 }
 
 fn list(tools: &Tools, tool: &str) -> Result<Vec<Listed>> {

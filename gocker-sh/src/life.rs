@@ -1,7 +1,7 @@
 //! One life of a container: its stages set it up, nsrun runs it, their undo takes it down.
 
 use anyhow::Result;
-use stage::{Codes, Document};
+use stage::{Codes, Document, Explain};
 
 use crate::chain::{Bench, Outcome, Stages};
 use crate::children::Child;
@@ -40,23 +40,26 @@ pub fn live(session: Session, mut record: Record, global: &Global) -> Result<End
     let ended = set_up_and_run(&bench, session.store, &mut record, trace.as_mut());
     let (mut what, ran) = what_to_undo(&record, &ended);
     what.stat = ran && (record.afterlife == Afterlife::Keep || !matches!(ended, Ok((0, _))));
-    let undone = undo(&bench, &what);
-    let stat = match &undone {
-        Ok(undone) => {
-            note(trace.as_mut(), &undone.children, None);
-            undone.stat.clone().unwrap_or_default()
-        }
-        Err(_) => Stat::default(),
-    };
-    report_oom(&stat);
+    let code = ended.as_ref().map_or(Codes::NOT_RUN, |(code, _)| *code);
+    // With something left, the record stays, too: gc will find it.
+    let over = undo(&bench, &what).and_then(|undone| {
+        note(trace.as_mut(), &undone.children, None);
+        let stat = undone.stat.unwrap_or_default();
+        report_oom(&stat);
+        finish(session, &mut record, ran, code, &stat)
+    });
     if let Some(trace) = trace {
         trace.show();
     }
-    // With something left, the record stays, too: gc will find it.
-    undone?;
-    let code = ended.map(|(code, _)| code);
-    finish(session, &mut record, ran, code.as_ref().copied().unwrap_or(Codes::NOT_RUN), &stat)?;
-    Ok(Ended { code: code?, ran })
+    let left: Vec<String> = over.err().iter().map(|error| format!("{error:#}")).collect();
+    match ended {
+        Ok(_) => {
+            // The code is the command's own, even so.
+            left.iter().for_each(|what| stage::say(&format!("gocker-sh: {what}")));
+            Ok(Ended { code, ran })
+        }
+        Err(error) => Err(error).left(left),
+    }
 }
 
 /// The exit code, and whether nsrun was there to see the end of the payload.

@@ -29,7 +29,7 @@ pub fn ls(roots: &RunRoot) -> Result<()> {
 
 /// One that is broken is listed as such.
 fn entry(roots: &RunRoot, id: Id) -> Entry {
-    let stopped = |id, error| Entry { id, status: "stopped", pid: None, start_time: None, error };
+    let stopped = |id, start_time, error| Entry { id, status: "stopped", pid: None, start_time, error };
     match State::read(&record::dir(roots, &id)) {
         Ok(Some(state)) if state.is_running() => Entry {
             id,
@@ -38,7 +38,7 @@ fn entry(roots: &RunRoot, id: Id) -> Entry {
             start_time: Some(state.start_time),
             error: None,
         },
-        Ok(_) => stopped(id, None),
-        Err(error) => stopped(id, Some(format!("{error:#}"))),
+        Ok(state) => stopped(id, state.map(|state| state.start_time), None),
+        Err(error) => stopped(id, None, Some(format!("{error:#}"))),
     }
 }

@@ -63,7 +63,9 @@ fn parse_failed(tool: &str, error: &clap::Error, codes: Codes) -> Result<u8> {
         _ => {
             let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
             say(&format!("{tool}: {}", what.strip_prefix("error: ").unwrap_or(what).trim_end()));
-            let tip = rest.lines().find_map(|line| line.strip_prefix("  tip: "));
+            // That an unknown option could be passed on behind `--` is seldom what was meant.
+            let mut tips = rest.lines().filter_map(|line| line.strip_prefix("  tip: "));
+            let tip = tips.find(|tip| !tip.starts_with("to pass "));
             say(&format!("  hint: {}", tip.unwrap_or(&format!("see {tool} --help"))));
             Ok(codes.usage)
         }

@@ -11,6 +11,7 @@ pub enum Fault {
 }
 
 /// Runs `argv` with the `when`-th use of `call` failing. `None` when there is no such use: the tool got through.
+#[expect(clippy::too_many_arguments, reason = "each says one thing of the fault")]
 pub fn once(
     host: &Host,
     argv: &[&str],

@@ -65,6 +65,35 @@ fn killed_at_any_call_it_leaves_what_gc_removes() {
 }
 
 #[test]
+fn whatever_call_fails_it_says_so_and_cleans_up_itself() {
+    let host = Host::with_images();
+    first(&host);
+    let before = host.snapshot();
+    let mut met = 0;
+    // Each process counts for itself: the N-th of gocker-sh fails, and that of each stage that gets so far.
+    for call in ["mkdir", "symlink", "rename", "pipe2", "signalfd4", "clone3"] {
+        for when in 1..40 {
+            let Some(output) = once(&host, &RUN, None, call, Fault::Error("EPERM"), when) else { break };
+            met += 1;
+            let what = format!("{call} number {when}\n{output}");
+            assert!(output.code == 0 || output.stderr.lines().count() > 0, "{what}");
+            assert_eq!(output.stdout, "", "{what}");
+            // What could not be taken back the next command removes; the code is the command's all the same.
+            if output.code == 0
+                || output.stderr.contains("cannot run")
+                || output.stderr.contains("cannot remove")
+            {
+                host.run(GC[0]).ok();
+            }
+            if let Err(difference) = before.wait_for(&host) {
+                panic!("{what}\nleft on the host:\n{difference}");
+            }
+        }
+    }
+    assert!(met > 20, "{met}");
+}
+
+#[test]
 fn a_killed_container_that_is_kept_can_be_removed() {
     let host = Host::with_images();
     first(&host);

@@ -77,6 +77,8 @@ fn what_fails_before_the_command_runs_is_125_and_said_once() {
 #[test]
 fn a_wrong_command_line_is_125() {
     let host = Host::new();
+    host.run(&["gocker-sh", "run", "--frob", "x"])
+        .fails(125, "gocker-sh: unexpected argument '--frob' found\n  hint: see gocker-sh --help\n");
     for words in [&["run", "--frob", "x"][..], &["--frob"], &["exec"], &["ps", "extra"], &["run", "--memory"]]
     {
         host.run(&[&["gocker-sh"], words].concat()).code(125);

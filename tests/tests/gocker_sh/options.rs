@@ -100,6 +100,18 @@ fn stdin_is_read_only_when_asked_for() {
 }
 
 #[test]
+fn a_terminal_is_the_commands_own() {
+    let host = Host::with_images();
+    let script = "tty; test -t 0 && test -t 1 && test -t 2 && echo all three";
+    let output = run(&host, &["-t", "busybox", "sh", "-c", script]);
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("/dev/pts/0\r\nall three\r\n", ""),
+        "{output}"
+    );
+}
+
+#[test]
 fn stdout_and_stderr_stay_apart() {
     let host = Host::with_images();
     let output = run(&host, &["busybox", "sh", "-c", "echo out; echo err >&2"]);
