@@ -13,7 +13,11 @@ use crate::sys;
 
 /// The descriptor, if one was given.
 #[derive(Debug)]
-pub struct Facts(Option<File>);
+pub struct Facts {
+    file: Option<File>,
+    /// Whether the payload has been reported as running.
+    begun: bool,
+}
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -39,14 +43,19 @@ struct State<'a> {
 impl Facts {
     pub fn to(fd: Option<RawFd>) -> Result<Facts> {
         let adopt = |fd| sys::adopt(fd).with_context(|| format!("cannot use --json-fd={fd}"));
-        Ok(Facts(fd.map(adopt).transpose()?.map(File::from)))
+        Ok(Facts { file: fd.map(adopt).transpose()?.map(File::from), begun: false })
     }
 
     pub fn running(&mut self, id: &Id, bundle: &Path, (pid, start_time): (i32, u64)) -> Result<()> {
+        self.begun = true;
         self.say(id, bundle, "running", (Some(pid), Some(start_time), None))
     }
 
+    /// Says nothing of what never ran.
     pub fn stopped(&mut self, id: &Id, bundle: &Path, exit_code: u8) -> Result<()> {
+        if !self.begun {
+            return Ok(());
+        }
         self.say(id, bundle, "stopped", (None, None, Some(exit_code)))
     }
 
@@ -57,7 +66,7 @@ impl Facts {
         status: &'static str,
         (pid, start_time, exit_code): (Option<i32>, Option<u64>, Option<u8>),
     ) -> Result<()> {
-        let Some(file) = &mut self.0 else { return Ok(()) };
+        let Some(file) = &mut self.file else { return Ok(()) };
         let state = State { oci_version: "1.0.2", id, status, pid, start_time, bundle, exit_code };
         let mut line = serde_json::to_vec(&Line { process: state })?;
         line.push(b'\n');

@@ -65,7 +65,9 @@ pub fn begin(dir: &Path, id: &Id, files: &[EtcFile]) -> Result<()> {
         }
         made => made.context("mkdir").with_context(|| format!("cannot make directory {}", dir.display()))?,
     }
-    write_files(dir, files)
+    let written = write_files(dir, files);
+    let left = if written.is_err() { remove(dir).err() } else { None };
+    written.left(left.map(|error| format!("{error:#}")).into_iter().collect())
 }
 
 /// The files of `/etc`: readable for any user of the container, whatever the umask is.

@@ -41,7 +41,7 @@ pub fn run(roots: &RunRoot, options: &RunOptions) -> Result<u8> {
     let signals = Signals::hold()?;
     let input = read(&options.container)?;
     let dir = record::dir(roots, &input.id);
-    let plan = plan(&options.container, &input, Some(&dir))?;
+    let (plan, accounts) = plan(&options.container, &input, Some(&dir))?;
     let container = &options.container;
     let callers = match container.process.tty {
         true => Some(Callers::find(container.process.interactive, input.source)?),
@@ -49,7 +49,7 @@ pub fn run(roots: &RunRoot, options: &RunOptions) -> Result<u8> {
     };
     make_volume_sources(&plan.spec)?;
     record::begin(&dir, &input.id, &plan.files)?;
-    let ended = live(&plan.spec, &input, container, (&dir, &signals, callers, &mut facts));
+    let ended = live((&plan.spec, &accounts), &input, container, (&dir, &signals, callers, &mut facts));
     let removed = record::remove(&dir);
     let code = ended.left(removed.err().map(|error| format!("{error:#}")).into_iter().collect())?;
     facts.stopped(&input.id, &dir, code)?;
@@ -58,18 +58,16 @@ pub fn run(roots: &RunRoot, options: &RunOptions) -> Result<u8> {
 
 /// From the record's beginning to the payload's end.
 fn live(
-    spec: &Spec,
+    (spec, accounts): (&Spec, &Accounts),
     input: &Input,
     options: &ContainerOptions,
     (dir, signals, callers, facts): (&Path, &Signals, Option<Callers>, &mut Facts),
 ) -> Result<u8> {
     let process = spec.process().as_ref().context("the configuration has no process")?;
-    let root = spec.root().as_ref().context("the configuration has no root")?;
-    let accounts = accounts(&open_root(root.path())?)?;
     let stdin =
         if options.process.tty { Stdin::Null } else { Stdin::of(options.process.interactive, input.source)? };
     let window = callers.as_ref().and_then(Callers::window);
-    let start = Start::new(process, &accounts, stdin, window)?;
+    let start = Start::new(process, accounts, stdin, window)?;
     let door = Door::open(input.sections.cgroup.as_ref())?;
     let container = Container { spec, start: &start, door, init: options.init };
     let (child, line) = container.launch()?;
@@ -95,7 +93,7 @@ pub fn spec(_roots: &RunRoot, options: &SpecOptions) -> Result<()> {
         Some(dir) => Some(std::path::absolute(dir).context("cannot find the bundle")?),
         None => None,
     };
-    let plan = plan(&options.container, &input, bundle.as_deref())?;
+    let (plan, _) = plan(&options.container, &input, bundle.as_deref())?;
     let text = serde_json::to_string_pretty(&sorted(serde_json::to_value(&plan.spec)?))? + "\n";
     if let Some(dir) = &bundle {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make directory {}", dir.display()))?;
@@ -131,7 +129,7 @@ fn sections(document: &Document, options: &ContainerOptions) -> Result<Sections>
     Ok(sections)
 }
 
-fn plan(options: &ContainerOptions, input: &Input, files: Option<&Path>) -> Result<Plan> {
+fn plan(options: &ContainerOptions, input: &Input, files: Option<&Path>) -> Result<(Plan, Accounts)> {
     let root = match (&options.rootfs, &input.sections.rootfs) {
         (Some(dir), _) => std::path::absolute(dir).context("cannot find the root file system")?,
         (None, Some(section)) => section.path.clone(),
@@ -141,6 +139,10 @@ fn plan(options: &ContainerOptions, input: &Input, files: Option<&Path>) -> Resu
                 .code(Codes::USAGE);
         }
     };
+    if root.canonicalize().is_ok_and(|path| path == Path::new("/")) {
+        return Err(anyhow!("cannot use root file system {}: it is the host's own", root.display()))
+            .hint("a copy of it can be used: mount-overlay --lower / --tmpfs | nsrun -- COMMAND");
+    }
     let inside = open_root(&root)?;
     let volumes = options.volume.iter().map(|text| volume(text)).collect::<Result<_>>()?;
     let facts = spec::Facts {
@@ -152,7 +154,8 @@ fn plan(options: &ContainerOptions, input: &Input, files: Option<&Path>) -> Resu
         client: Client::read(&options.process.env_file)?,
         host: host(&spec::net(options.network, &input.sections)?),
     };
-    spec::build(options, &input.sections, &facts)
+    let plan = spec::build(options, &input.sections, &facts)?;
+    Ok((plan, facts.accounts))
 }
 
 fn open_root(path: &Path) -> Result<Root> {

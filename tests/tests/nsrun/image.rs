@@ -141,6 +141,13 @@ fn wrong_documents() {
         .fails(125, "nsrun: cannot use --rootfs: the document has a section \"rootfs\"\n");
     feed("{\"gocker\":1,\"network\":{}}", &["--rootfs", ROOTFS, "--network=none", "--", "true"])
         .fails(125, "nsrun: cannot use --network=none: the document has a section \"network\"\n");
+    host.run(&["nsrun", "--doc=/dev/null", "--rootfs", "/run/..", "--", "true"]).fails(
+        125,
+        "nsrun: cannot use root file system /run/..: it is the host's own\n  hint: a copy of it can be used: mount-overlay --lower / \
+         --tmpfs | nsrun -- COMMAND\n",
+    );
+    host.run(&["nsrun", "--doc=/dev/null", "--rootfs", "/nil", "--", "true"])
+        .fails(125, "nsrun: cannot use root file system /nil: open: ENOENT: No such file or directory\n");
     host.run(&["setpriv", "--reuid=1000", "--clear-groups", "nsrun", "--rootfs", ROOTFS, "--", "true"])
         .fails(125, "nsrun: cannot change the host: not root\n  hint: run it as root, or with sudo\n");
 }

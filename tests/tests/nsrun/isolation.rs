@@ -167,6 +167,28 @@ fn on_cgroup_v2_the_kernel_starts_it_there() {
 }
 
 #[test]
+fn on_a_host_with_cgroup_v2_alone() {
+    let host = host();
+    if host.sh("umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup").code != 0 {
+        tests::skip!("no cgroup2");
+    }
+    let host = host.settled();
+    let look = "grep cgroup /proc/self/mountinfo | cut -d' ' -f4-6; test -f /sys/fs/cgroup/cgroup.procs && echo group";
+    sh(&host, look).prints("/ /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime\ngroup");
+    let path = format!("/sys/fs/cgroup{}/deep", host.cgroup_parent());
+    host.sh(&format!("mkdir -p {path}")).ok();
+    let document = format!(
+        "{{\"gocker\":1,\"rootfs\":{{\"path\":\"{ROOTFS}\"}},\"cgroup\":{{\"version\":2,\"cgroupsPath\":\"/deep\",\"paths\":{{\"\":\"{path}\"}},\"resources\":{{}}}}}}"
+    );
+    // It sees its own directory as the root, with itself in it.
+    let look = "cat /proc/self/cgroup; grep -c . /sys/fs/cgroup/cgroup.procs; ls -d /sys/fs/cgroup/deep 2>&1";
+    let output = host.feed(&["nsrun", "--", "sh", "-c", look], &document).code(1);
+    assert_eq!(output.stdout.lines().find(|line| line.starts_with("0:")), Some("0::/"), "{output}");
+    assert!(output.stdout.contains("\n2\n"), "{output}");
+    host.sh(&format!("rmdir {path}")).ok();
+}
+
+#[test]
 fn what_the_hosts_container_may_not_do() {
     let host = host();
     for script in [
