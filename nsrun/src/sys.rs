@@ -89,10 +89,21 @@ pub fn close_all_at_exec() -> nix::Result<()> {
 
 /// Every signal back to its default action, and none blocked: what was ignored would stay so across execve.
 pub fn reset_signals() {
+    // The kernel's struct sigaction: handler (SIG_DFL), flags, restorer, mask. The C library's sigaction(3) keeps two
+    // signals for itself, and its posix_spawn(3) leaves them ignored in the child: make(1) and gocker-sh use that.
+    let default = [0u64; 4];
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL runs no code of ours. SIGKILL, SIGSTOP and the C library's own signals are refused
-        // with EINVAL, which changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL runs no code of ours, the kernel only reads `default`, and there is no old action to write.
+        // SIGKILL and SIGSTOP are refused with EINVAL, which changes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8usize,
+            )
+        };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask().ok();
 }
