@@ -16,7 +16,8 @@ jsonschema.Draft202012Validator(schema).validate(json.load(sys.stdin))
 #[track_caller]
 pub fn check(document: &Value, section: &str) {
     let schema = bins::workspace().join(format!("stage/schema/{section}.json"));
-    let mut child = Command::new("python3")
+    // Debian's own: another python3 in PATH would not have Debian's module.
+    let mut child = Command::new("/usr/bin/python3")
         .args(["-c", CHECK])
         .arg(schema)
         .stdin(Stdio::piped())
