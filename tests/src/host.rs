@@ -86,7 +86,8 @@ impl Host {
         host.settled()
     }
 
-    /// Takes the host as it is now for what it must be again in the end.
+    /// Takes the host as it is now for what it must be again in the end. Not after a container has been there: the
+    /// kernel removes its interface some milliseconds later, and the snapshot would hold what is about to go.
     pub fn settled(mut self) -> Host {
         self.before = Some(self.snapshot());
         self

@@ -389,12 +389,12 @@ fn where_only_cgroup2_is_mounted_it_is_used() {
     }
     host.assert_clean();
     host.run(&["umount", "/sys/fs/cgroup/unified"]).ok();
+    let host = host.settled();
     host.run(&[TOOL]).fails(
         1,
         "cgctl: cannot make a cgroup: no cgroup file system is mounted\n  \
          hint: mount -t cgroup2 cgroup2 /sys/fs/cgroup\n",
     );
-    host.settled();
 }
 
 #[test]
