@@ -1,6 +1,6 @@
-//! Writes limits and reads them back.
+//! Writes values to the kernel's files and reads them back.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -8,13 +8,50 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use stage::Explain;
 
+use crate::reading;
 use crate::settings::Setting;
 
-/// Sets one value in the group's directory. Whether the kernel has such a file, for one that is not needed.
-pub fn apply(dir: &Path, setting: &Setting) -> Result<bool> {
-    let file = dir.join(setting.file);
+/// How one write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Yes,
+    /// The kernel has no such file, and it is not needed.
+    Missing,
+    /// The kernel does not take the value beside what the other files say now.
+    NotNow,
+}
+
+/// Sets each value in its directory. Whether the kernel has a file for all of them.
+///
+/// There is no order that always fits (a limit must not be above the one of memory and swap, a period not below its
+/// quota, whether they grow or shrink), so that what the kernel does not take is tried again after the others.
+pub fn apply_all(settings: &[(&Path, &Setting)]) -> Result<bool> {
+    let mut all = true;
+    let mut again = Vec::new();
+    for (dir, setting) in settings {
+        match apply(dir, setting, Refusal::CanWait)? {
+            Applied::Yes => {}
+            Applied::Missing => all = false,
+            Applied::NotNow => again.push((dir, setting)),
+        }
+    }
+    for (dir, setting) in again {
+        apply(dir, setting, Refusal::IsFinal)?;
+    }
+    Ok(all)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    CanWait,
+    IsFinal,
+}
+
+fn apply(dir: &Path, setting: &Setting, refusal: Refusal) -> Result<Applied> {
+    let file = dir.join(&*setting.file);
     let context = || format!("cannot limit {} to {}", setting.what, setting.value);
-    let mut open = match OpenOptions::new().read(true).write(true).open(&file) {
+    let write_only = setting.controller == "devices";
+    let mut open = match OpenOptions::new().read(!write_only).write(true).open(&file) {
         Ok(open) => open,
         Err(error) if error.kind() == ErrorKind::NotFound => return absent(setting),
         Err(error) => {
@@ -22,29 +59,40 @@ pub fn apply(dir: &Path, setting: &Setting) -> Result<bool> {
         }
     };
     stage::shell(&["echo", &setting.value, ">", &file.to_string_lossy()]);
-    open.write_all(setting.value.as_bytes())
-        .with_context(|| format!("write {}", file.display()))
-        .with_context(context)?;
-    let mut text = [0u8; 128];
-    let length = open
-        .read_at(&mut text, 0)
-        .with_context(|| format!("read {}", file.display()))
-        .with_context(context)?;
-    let now = String::from_utf8_lossy(&text[..length]);
-    if now.trim_end() != setting.value {
-        bail!("{}: {} is {} after it was written", context(), file.display(), now.trim_end());
+    match open.write_all(setting.value.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::InvalidInput && refusal == Refusal::CanWait => {
+            return Ok(Applied::NotNow);
+        }
+        written => {
+            written.with_context(|| format!("write {}", file.display())).with_context(context)?;
+        }
     }
-    Ok(true)
+    if !write_only {
+        let text = read(&open).with_context(|| format!("read {}", file.display())).with_context(context)?;
+        if !reading::says(&text, &setting.value) {
+            bail!("{}: {} is {} after it was written", context(), file.display(), text.trim_end());
+        }
+    }
+    Ok(Applied::Yes)
 }
 
-fn absent(setting: &Setting) -> Result<bool> {
+fn read(file: &File) -> std::io::Result<String> {
+    let mut text = [0u8; 4096];
+    let length = file.read_at(&mut text, 0)?;
+    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+}
+
+fn absent(setting: &Setting) -> Result<Applied> {
     if !setting.needed {
-        return Ok(false);
+        return Ok(Applied::Missing);
     }
     let error =
         anyhow!("cannot limit {} to {}: the kernel has no {}", setting.what, setting.value, setting.file);
-    match setting.what {
-        "swap" => Err(error).hint("it does not account for swap: boot with swapaccount=1"),
+    match &*setting.file {
+        "memory.memsw.limit_in_bytes" | "memory.swap.max" => {
+            Err(error).hint("it does not account for swap: boot with swapaccount=1")
+        }
+        "blkio.bfq.weight" => Err(error).hint("weights need the io scheduler bfq: modprobe bfq"),
         _ => Err(error),
     }
 }

@@ -1,20 +1,22 @@
-//! No verb: makes the group and sets its limits.
+//! `create`, and no verb: makes the group and sets its limits.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::Serialize;
-use stage::{Document, Section, Undo};
+use stage::{Document, Id, Section, Undo};
 
 use crate::cli::Create;
+use crate::dirs::{self, Existing};
 use crate::group::CgroupPath;
-use crate::hierarchy::{self, Hierarchy, Version};
-use crate::limits::SwapIs;
+use crate::hierarchy::{self, Hierarchy};
+use crate::limits::{SwapFollows, SwapIs};
 use crate::record::Records;
 use crate::resources::Resources;
-use crate::settings::{Setting, settings};
-use crate::{apply, dirs, missing};
+use crate::settings::{Settings, settings};
+use crate::target::CgroupsPath;
+use crate::{limit, missing};
 
 /// The section "cgroup".
 #[derive(Serialize)]
@@ -27,22 +29,34 @@ struct Cgroup<'a> {
     resources: &'a Resources,
 }
 
+/// What the new group is named after.
+enum Name {
+    Id(Id),
+    Path(CgroupPath),
+}
+
 pub fn command(records: &Records, wanted: &Create) -> Result<()> {
-    let (mut resources, swap_is) = wanted.limits.resources(rustix::param::page_size() as u64)?;
-    let mut document = Document::from_stdin()?;
+    let (mut resources, swap_is) =
+        wanted.limits.resources(rustix::param::page_size() as u64, SwapFollows::Memory)?;
+    let mut document = if wanted.limits.reads_stdin() { Document::new()? } else { Document::from_stdin()? };
     document.vacant(Section::Cgroup)?;
-    let id = document.identify(wanted.id.clone())?;
+    let name = name(&mut document, wanted.id.as_ref(), wanted.cgroups_path.as_ref())?;
     stage::need_root()?;
     let (version, hierarchies) = hierarchy::ours()?;
-    let settings = settings(version, &resources, swap_is);
+    let settings = settings(version, &resources, swap_is)?;
     let controllers = missing::controllers(version, &hierarchies, &settings)?;
+    let hierarchies = joined(hierarchies, &name, &settings);
     stage::signals::hold()?;
     stage::undoable(|undo: &mut Undo| {
-        let group = records.claim(&id, undo)?;
+        let (group, existing) = match &name {
+            Name::Id(id) => (records.claim(id, undo)?, Existing::Refused),
+            Name::Path(path) => (path.clone(), Existing::TakenIfEmpty),
+        };
         for hierarchy in &hierarchies {
-            dirs::make(hierarchy, &group, &controllers, undo)?;
+            dirs::make(hierarchy, &group, &controllers, existing, undo)?;
         }
-        if !limit(version, &hierarchies, &group, &settings)? && swap_is == SwapIs::Implied {
+        let all = limit::limit(&hierarchies, &group, &settings)?;
+        if !all && swap_is == SwapIs::Implied {
             forget_swap(&mut resources);
         }
         let paths = paths(&hierarchies, &group);
@@ -53,22 +67,18 @@ pub fn command(records: &Records, wanted: &Create) -> Result<()> {
     })
 }
 
-/// Sets each limit in the hierarchy that has its controller. Whether all could be set.
-fn limit(
-    version: Version,
-    hierarchies: &[Hierarchy],
-    group: &CgroupPath,
-    settings: &[Setting],
-) -> Result<bool> {
-    let mut all = true;
-    for setting in settings {
-        let has = |one: &&Hierarchy| version == Version::V2 || one.has(setting.controller);
-        match hierarchies.iter().find(has) {
-            Some(hierarchy) => all &= apply::apply(&group.below(&hierarchy.mount), setting)?,
-            None => all = false,
-        }
+fn name(document: &mut Document, id: Option<&Id>, path: Option<&CgroupsPath>) -> Result<Name> {
+    match path {
+        Some(path) => Ok(Name::Path(path.resolve()?)),
+        None => Ok(Name::Id(document.identify(id.cloned())?)),
     }
-    Ok(all)
+}
+
+/// The hierarchies that the group shall be in: an engine's group in all, as it may be told to change any limit later.
+fn joined(hierarchies: Vec<Hierarchy>, name: &Name, settings: &Settings) -> Vec<Hierarchy> {
+    let joined =
+        |one: &Hierarchy| matches!(name, Name::Path(_)) || one.is_always_used() || settings.need(one);
+    hierarchies.into_iter().filter(joined).collect()
 }
 
 /// The document holds facts: this limit was not set.

@@ -5,8 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 use stage::{Explain, Undo};
 
 use crate::group::CgroupPath;
@@ -16,48 +17,89 @@ use crate::{processes, subtree};
 /// Marks a parent that cgctl has made: it goes with the last group in it. What others have made stays.
 const MARK: &str = "trusted.gocker";
 
+/// What to do with a group that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Refused,
+    /// Somebody has made it for us. It stays when we fail.
+    TakenIfEmpty,
+}
+
 /// Makes `group`, and what is missing above it. On v2 the groups above hand down `controllers`.
 pub fn make(
     hierarchy: &Hierarchy,
     group: &CgroupPath,
     controllers: &subtree::Wanted,
+    existing: Existing,
     undo: &mut Undo,
 ) -> Result<()> {
     let dir = group.below(&hierarchy.mount);
     let (of, path) = (hierarchy.clone(), group.clone());
     undo.push(move || remove_parents(&of, &path));
     // Somebody else's undo may remove the parent, empty for a moment, at any time: then from the start.
-    while !try_make(hierarchy, group, controllers, &dir)? {}
+    let made = loop {
+        match try_make(hierarchy, group, controllers, &dir)? {
+            Made::Yes => break true,
+            Made::Existed if existing == Existing::TakenIfEmpty => break false,
+            Made::Existed => return Err(Errno::EXIST).with_context(|| cannot_make(&dir)),
+            Made::ParentGone => {}
+        }
+    };
+    if !made {
+        return taken(&dir);
+    }
     // Only now is it certain that it is ours.
     let (of, path) = (hierarchy.clone(), group.clone());
     undo.push(move || remove(&of, &path));
     copy_cpuset(hierarchy, &dir)
 }
 
-/// Whether it is there; else the parent has gone meanwhile.
+enum Made {
+    Yes,
+    Existed,
+    /// Meanwhile.
+    ParentGone,
+}
+
 fn try_make(
     hierarchy: &Hierarchy,
     group: &CgroupPath,
     controllers: &subtree::Wanted,
     dir: &Path,
-) -> Result<bool> {
+) -> Result<Made> {
     if hierarchy.version == Version::V2 {
         make_parents(hierarchy, group)?;
         if !subtree::hand_down(&hierarchy.mount, group, controllers)? {
-            return Ok(false);
+            return Ok(Made::ParentGone);
         }
     }
     match create_dir(dir) {
         Ok(()) => {
             stage::shell(&["mkdir", &dir.to_string_lossy()]);
-            Ok(true)
+            Ok(Made::Yes)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             make_parents(hierarchy, group)?;
-            Ok(false)
+            Ok(Made::ParentGone)
         }
-        Err(error) => Err(error).with_context(|| format!("cannot make cgroup {}: mkdir", dir.display())),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Made::Existed),
+        Err(error) => Err(error).with_context(|| cannot_make(dir)),
     }
+}
+
+fn cannot_make(dir: &Path) -> String {
+    format!("cannot make cgroup {}: mkdir", dir.display())
+}
+
+/// # Errors
+/// Somebody is in it: its limits are not ours to set.
+fn taken(dir: &Path) -> Result<()> {
+    let pids = processes::of(dir);
+    if pids.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("cannot use cgroup {}: {}", dir.display(), processes::describe(&pids)))
+        .hint("cgctl set changes the limits of a group in use")
 }
 
 fn make_parents(hierarchy: &Hierarchy, group: &CgroupPath) -> Result<()> {
@@ -70,12 +112,11 @@ fn make_parents(hierarchy: &Hierarchy, group: &CgroupPath) -> Result<()> {
                 rustix::fs::setxattr(&dir, MARK, b"1", XattrFlags::empty()).ok();
                 copy_cpuset(hierarchy, &dir)?;
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // An engine may have made it for all hierarchies, and set nothing.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => copy_cpuset(hierarchy, &dir)?,
             // The one above it has gone: the caller starts again.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot make cgroup {}: mkdir", dir.display()));
-            }
+            Err(error) => return Err(error).with_context(|| cannot_make(&dir)),
         }
     }
     Ok(())
@@ -90,6 +131,10 @@ fn copy_cpuset(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
     let above = dir.parent().unwrap_or(dir);
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let context = || format!("cannot set {}", dir.join(file).display());
+        let now = std::fs::read_to_string(dir.join(file)).with_context(context)?;
+        if !now.trim().is_empty() {
+            continue;
+        }
         let value = std::fs::read(above.join(file)).with_context(context)?;
         std::fs::write(dir.join(file), value).with_context(context)?;
     }

@@ -17,6 +17,11 @@ impl CgroupPath {
         CgroupPath(format!("{}/{id}", self.0.trim_end_matches('/')))
     }
 
+    /// The group at `path` seen from this one.
+    pub fn join(&self, path: &CgroupPath) -> CgroupPath {
+        CgroupPath(format!("{}{}", self.0.trim_end_matches('/'), path.0))
+    }
+
     /// The directory in the hierarchy that is mounted at `mount`.
     pub fn below(&self, mount: &Path) -> PathBuf {
         mount.join(&self.0[1..])

@@ -7,12 +7,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use stage::Explain;
 
-/// The v1 controllers in whose hierarchies a container gets a group: those that limit it, those that `stat` reads,
-/// and the one that stops a fork bomb while it is killed. On v2 the same, as far as they are controllers there.
+use crate::group::CgroupPath;
+
+/// The v1 controllers in whose hierarchies a container always gets a group: those that limit it most often, those that
+/// `stat` reads, and the one that stops a fork bomb while it is killed. On v2 the same, as far as they are there.
+pub const ALWAYS: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "freezer"];
+
+/// Those in which it gets one where a limit needs it, or where somebody else's engine asks for the group.
 ///
-/// Not cpuset, blkio and devices, in which nothing is set; nor named hierarchies, nor the v2 one of a hybrid host:
-/// they hold systemd's idea of which service a process belongs to, which a container does not change.
-pub const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "freezer"];
+/// Never named hierarchies, nor the v2 one of a hybrid host: they hold systemd's idea of which service a process
+/// belongs to, which a container does not change.
+pub const ON_DEMAND: [&str; 5] = ["cpuset", "devices", "blkio", "hugetlb", "io"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -45,9 +50,7 @@ impl Hierarchy {
     /// The keys of this hierarchy in `cgroup.paths`.
     pub fn keys(&self) -> Vec<&str> {
         match self.version {
-            Version::V1 => {
-                self.controllers.iter().map(String::as_str).filter(|c| CONTROLLERS.contains(c)).collect()
-            }
+            Version::V1 => self.controllers.iter().map(String::as_str).filter(|one| is_ours(one)).collect(),
             Version::V2 => vec![""],
         }
     }
@@ -55,6 +58,36 @@ impl Hierarchy {
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|one| one == controller)
     }
+
+    /// It is used whatever is to be limited.
+    pub fn is_always_used(&self) -> bool {
+        self.version == Version::V2 || ALWAYS.into_iter().any(|one| self.has(one))
+    }
+
+    /// The group that a process is in (`self`, or a number), from the mount point; `None` if that cannot be seen here.
+    pub fn group_of(&self, process: &str) -> Option<CgroupPath> {
+        let text = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+        let path = self.path_in(&text)?;
+        let below = path.strip_prefix(self.root.trim_end_matches('/'))?;
+        if below.is_empty() { "/".parse().ok() } else { below.parse().ok() }
+    }
+
+    /// `4:memory:/gocker/x` on v1, `0::/gocker/x` on v2 (cgroups(7)).
+    fn path_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        text.lines().find_map(|line| {
+            let (number, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            let same = match self.version {
+                Version::V1 => controllers.split(',').any(|one| self.has(one)),
+                Version::V2 => number == "0" && controllers.is_empty(),
+            };
+            same.then_some(path)
+        })
+    }
+}
+
+fn is_ours(controller: &str) -> bool {
+    ALWAYS.contains(&controller) || ON_DEMAND.contains(&controller)
 }
 
 /// Every hierarchy of which a container may have a group, v1 and v2.
@@ -118,7 +151,7 @@ fn line(line: &[u8]) -> Option<Hierarchy> {
         Version::V1 => options.split(',').map(str::to_owned).collect(),
         Version::V2 => Vec::new(),
     };
-    let needed = version == Version::V2 || controllers.iter().any(|one| CONTROLLERS.contains(&one.as_str()));
+    let needed = version == Version::V2 || controllers.iter().any(|one| is_ours(one));
     needed.then_some(Hierarchy { version, controllers, mount, root, device })
 }
 
@@ -170,15 +203,28 @@ mod tests {
         let all = parse(HYBRID.as_bytes());
         assert_eq!(
             mounts(&all),
-            ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/uni fied"]
+            [
+                "/sys/fs/cgroup/pids",
+                "/sys/fs/cgroup/cpu,cpuacct",
+                "/sys/fs/cgroup/cpuset",
+                "/sys/fs/cgroup/uni fied"
+            ]
         );
         assert_eq!(all[1].keys(), ["cpu", "cpuacct"]);
     }
 
     #[test]
+    fn a_processs_group_is_found_in_each_hierarchy() {
+        let all = parse(HYBRID.as_bytes());
+        let text = "9:cpu,cpuacct:/a\n4:pids:/b\n1:name=systemd:/c\n0::/d\n";
+        let paths: Vec<_> = all.iter().map(|one| one.path_in(text)).collect();
+        assert_eq!(paths, [Some("/b"), Some("/a"), None, Some("/d")]);
+    }
+
+    #[test]
     fn a_hybrid_host_is_used_as_v1() {
         let (version, chosen) = choose(parse(HYBRID.as_bytes())).unwrap();
-        assert_eq!((version, chosen.len()), (Version::V1, 2));
+        assert_eq!((version, chosen.len()), (Version::V1, 3));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The limits that were asked for, and what they mean together. Pure.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use stage::{Codes, Explain};
 
 use crate::amount::{Cpus, Memory, PERIOD, Pids, Shares, Swap};
+use crate::device::{self, Rule};
 use crate::resources::{self, Resources};
+use crate::source::Source;
 
 /// The options, as docker has them.
 #[derive(Args, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,24 @@ pub struct Limits {
     /// Processes and threads, -1 for no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<Pids>,
+    /// Allow the devices that every container may use, and no others
+    #[arg(long)]
+    pub default_devices: bool,
+    /// Allow these devices, too: a, b or c, MAJOR:MINOR (* for any), and of r, w and m what may be done
+    #[arg(long, value_name = "RULE")]
+    pub device_cgroup_rule: Vec<Rule>,
+    /// A file (- for stdin) with linux.resources of the OCI runtime specification; the other options change it
+    #[arg(long, value_name = "FILE")]
+    pub resources: Option<Source>,
+}
+
+/// What a limit on memory alone means for swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwapFollows {
+    /// A new group may have as much swap as memory, as with docker.
+    Memory,
+    /// A group that is there keeps what it has.
+    Nothing,
 }
 
 /// Whether a limit on swap was typed, or only follows from the one on memory.
@@ -39,31 +59,63 @@ impl Limits {
     ///
     /// # Errors
     /// Limits that contradict each other (code 2).
-    pub fn resources(&self, page: u64) -> Result<(Resources, SwapIs)> {
-        let memory = self.memory.and_then(|memory| memory.0).map(|bytes| bytes - bytes % page);
-        let (swap, swap_is) = self.swap(memory, page).code(Codes::USAGE)?;
+    pub fn resources(&self, page: u64, follows: SwapFollows) -> Result<(Resources, SwapIs)> {
+        let mut resources = match &self.resources {
+            Some(source) => from_json(source)?,
+            None => Resources::default(),
+        };
+        let swap_is = self.memory(&mut resources, page, follows).code(Codes::USAGE)?;
+        self.cpu(&mut resources);
+        if let Some(count) = self.pids_limit.and_then(|pids| pids.0) {
+            resources.pids = Some(resources::Pids { limit: Some(signed(count)) });
+        }
+        self.devices(&mut resources);
+        Ok((resources.normalized(page), swap_is))
+    }
+
+    fn devices(&self, resources: &mut Resources) {
+        let rules = resources.devices.take().map(device::with_defaults);
+        let asked = self.default_devices || !self.device_cgroup_rule.is_empty();
+        let mut rules = rules.or_else(|| asked.then(device::only)).unwrap_or_default();
+        rules.extend_from_slice(&self.device_cgroup_rule);
+        resources.devices = Some(rules);
+    }
+
+    /// stdin is not for a document.
+    pub fn reads_stdin(&self) -> bool {
+        matches!(self.resources, Some(Source::Stdin))
+    }
+
+    fn memory(&self, resources: &mut Resources, page: u64, follows: SwapFollows) -> Result<SwapIs> {
+        let limit = self.memory.and_then(|memory| memory.0).map(|bytes| bytes - bytes % page);
+        let (swap, swap_is) = self.swap(limit, page, follows)?;
+        if limit.is_some() || swap.is_some() {
+            let memory = resources.memory.get_or_insert_default();
+            memory.limit = limit.map(signed).or(memory.limit);
+            memory.swap = swap.or(memory.swap);
+        }
+        // What the file asks for was asked for.
+        Ok(if self.memory.is_some() { swap_is } else { SwapIs::Asked })
+    }
+
+    fn cpu(&self, resources: &mut Resources) {
         let quota = self.cpus.and_then(|cpus| cpus.0);
         let shares = self.cpu_shares.and_then(|shares| shares.0);
-        let pids = self.pids_limit.and_then(|pids| pids.0);
-        let resources = Resources {
-            memory: (memory.is_some() || swap.is_some())
-                .then_some(resources::Memory { limit: memory.map(signed), swap }),
-            cpu: (quota.is_some() || shares.is_some()).then_some(resources::Cpu {
-                shares,
-                quota: quota.map(signed),
-                period: quota.is_some().then_some(PERIOD),
-            }),
-            pids: pids.map(|count| resources::Pids { limit: signed(count) }),
-        };
-        Ok((resources, swap_is))
+        if quota.is_some() || shares.is_some() {
+            let cpu = resources.cpu.get_or_insert_default();
+            cpu.shares = shares.or(cpu.shares);
+            cpu.quota = quota.map(signed).or(cpu.quota);
+            cpu.period = quota.is_some().then_some(PERIOD).or(cpu.period);
+        }
     }
 
     /// Memory and swap together.
-    fn swap(&self, memory: Option<u64>, page: u64) -> Result<(Option<i64>, SwapIs)> {
+    fn swap(&self, memory: Option<u64>, page: u64, follows: SwapFollows) -> Result<(Option<i64>, SwapIs)> {
         match (self.memory_swap.unwrap_or(Swap::Default), memory) {
-            (Swap::Default, None) => Ok((None, SwapIs::Implied)),
-            // As docker does: as much swap as memory.
-            (Swap::Default, Some(memory)) => Ok((Some(signed(memory.saturating_mul(2))), SwapIs::Implied)),
+            (Swap::Default, Some(memory)) if follows == SwapFollows::Memory => {
+                Ok((Some(signed(memory.saturating_mul(2))), SwapIs::Implied))
+            }
+            (Swap::Default, _) => Ok((None, SwapIs::Implied)),
             (Swap::Unlimited, _) => Ok((Some(-1), SwapIs::Asked)),
             (Swap::Bytes(_), None) => {
                 Err(anyhow!("You should always set the Memory limit when using Memoryswap limit, see usage"))
@@ -74,6 +126,15 @@ impl Limits {
             (Swap::Bytes(total), Some(_)) => Ok((Some(signed(total - total % page)), SwapIs::Asked)),
         }
     }
+}
+
+/// # Errors
+/// The file cannot be read; it is no such object (code 2).
+fn from_json(source: &Source) -> Result<Resources> {
+    let text = source.read().with_context(|| format!("cannot read the limits in {source}"))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("cannot read the limits in {source}"))
+        .code(Codes::USAGE)
 }
 
 /// All amounts are below 2^63.
@@ -91,7 +152,7 @@ mod tests {
             memory_swap: swap.map(str::parse).transpose()?,
             ..Limits::default()
         };
-        let memory = limits.resources(4096)?.0.memory.unwrap();
+        let memory = limits.resources(4096, SwapFollows::Memory)?.0.memory.unwrap();
         Ok((memory.limit.unwrap(), memory.swap))
     }
 
@@ -116,15 +177,15 @@ mod tests {
         );
         let limits = Limits { memory_swap: Some(Swap::Bytes(1)), ..Limits::default() };
         assert_eq!(
-            limits.resources(4096).unwrap_err().to_string(),
+            limits.resources(4096, SwapFollows::Memory).unwrap_err().to_string(),
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         );
     }
 
     #[test]
     fn nothing_asked_is_nothing_set() {
-        assert_eq!(Limits::default().resources(4096).unwrap().0, Resources::default());
+        assert_eq!(Limits::default().resources(4096, SwapFollows::Memory).unwrap().0, Resources::default());
         let limits = Limits { pids_limit: Some(Pids(None)), cpus: Some(Cpus(None)), ..Limits::default() };
-        assert_eq!(limits.resources(4096).unwrap().0, Resources::default());
+        assert_eq!(limits.resources(4096, SwapFollows::Memory).unwrap().0, Resources::default());
     }
 }

@@ -8,26 +8,38 @@ mod apply;
 mod attach;
 mod cli;
 mod create;
+mod device;
 mod dirs;
+mod events;
+mod freeze;
 mod group;
 mod hierarchy;
 mod kill;
+mod limit;
 mod limits;
 mod list;
 mod missing;
 mod processes;
+mod reading;
 mod record;
 mod resources;
 mod settings;
+mod signal;
+mod source;
 mod stat;
 mod subtree;
 mod takedown;
+mod target;
+mod wait;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use cli::{Cli, Verb};
+use freeze::State;
+use record::Records;
 use stage::{Codes, Explain};
+use target::Target;
 
 fn main() -> ExitCode {
     stage::main::<Cli>(Codes::STAGE, run)
@@ -36,15 +48,33 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<u8> {
     stage::show_effects(cli.verbose);
     if cli.verb.is_some() && !cli.create.is_empty() {
-        return Err(anyhow!("cannot use --id or a limit with a verb")).code(Codes::USAGE);
+        return Err(anyhow!("cannot use --id, a path or a limit before a verb")).code(Codes::USAGE);
     }
-    let records = record::Records::new(&cli.run_root, cli.cgroup_parent);
+    let records = Records::new(&cli.run_root, cli.cgroup_parent);
     match cli.verb {
         None => create::command(&records, &cli.create)?,
-        Some(Verb::Attach { id, pids }) => attach::command(&records, &id, &pids)?,
-        Some(Verb::Stat { id }) => stat::command(&records, &id)?,
-        Some(Verb::Undo { kill, stat, id }) => takedown::command(&records, &id, kill, stat)?,
-        Some(Verb::Ls) => list::command(&records)?,
+        Some(verb) => run_verb(&records, verb)?,
     }
     Ok(0)
+}
+
+fn run_verb(records: &Records, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Create(wanted) => create::command(records, &wanted),
+        Verb::Set { target, limits } => limit::command(&records.target(&target)?, &limits),
+        Verb::Attach { words, cgroups_path } => {
+            let (target, pids) = target::split(words, cgroups_path)?;
+            attach::command(&records.target(&target)?, &pids)
+        }
+        Verb::Stat { target } => stat::command(records, &target),
+        Verb::Freeze { target } => freeze::command(&records.target(&target)?, State::Frozen),
+        Verb::Thaw { target } => freeze::command(&records.target(&target)?, State::Thawed),
+        Verb::Kill { signal, target } => kill::command(&records.target(&target)?, signal.0),
+        Verb::Wait { target } => wait::command(records, &target),
+        Verb::Undo { how, target } => takedown::command(records, &target, how),
+        Verb::Ls { id, cgroups_path } => {
+            let target = Target { id, cgroups_path };
+            list::command(records, target.is_given().then_some(&target))
+        }
+    }
 }

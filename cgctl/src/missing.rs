@@ -1,32 +1,35 @@
 //! Says, before anything is made, which controller a limit would need that this host does not offer, and why.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use stage::Explain;
 
-use crate::hierarchy::{CONTROLLERS, Hierarchy, Version};
-use crate::settings::Setting;
+use crate::hierarchy::{ALWAYS, Hierarchy, Version};
+use crate::settings::{Setting, Settings};
 use crate::subtree::Wanted;
 
 /// The controllers that the groups on cgroup v2 shall have; none on v1, where each has its own hierarchy.
 ///
 /// # Errors
 /// A limit needs a controller that is not there.
-pub fn controllers(version: Version, hierarchies: &[Hierarchy], settings: &[Setting]) -> Result<Wanted> {
+pub fn controllers(version: Version, hierarchies: &[Hierarchy], settings: &Settings) -> Result<Wanted> {
     let offered: Vec<String> = match version {
         Version::V1 => hierarchies.iter().flat_map(|one| one.controllers.clone()).collect(),
         Version::V2 => offered(&hierarchies[0].mount)?,
     };
     let offers = |controller: &str| offered.iter().any(|one| one == controller);
-    let needed = |controller: &str| settings.iter().any(|one| one.needed && one.controller == controller);
-    if let Some(setting) = settings.iter().find(|one| one.needed && !offers(one.controller)) {
+    let needed =
+        |controller: &str| settings.files.iter().any(|one| one.needed && one.controller == *controller);
+    if let Some(setting) = settings.files.iter().find(|one| one.needed && !offers(&one.controller)) {
         return refused(version, setting);
     }
     if version == Version::V1 {
         return Ok(Wanted::default());
     }
-    let ours = CONTROLLERS.into_iter().filter(|controller| offers(controller));
+    let all: BTreeSet<&str> = settings.files.iter().map(|one| &*one.controller).chain(ALWAYS).collect();
+    let ours = all.into_iter().filter(|controller| offers(controller)).map(str::to_owned);
     let (needed, welcome) = ours.partition(|controller| needed(controller));
     Ok(Wanted { needed, welcome })
 }
@@ -40,7 +43,7 @@ fn offered(mount: &Path) -> Result<Vec<String>> {
 
 fn refused(version: Version, setting: &Setting) -> Result<Wanted> {
     let kernel = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    let (what, controller) = (setting.what, setting.controller);
+    let (what, controller) = (setting.what, &setting.controller);
     Err(anyhow!("cannot limit {what}: cgroup v{}: there is no {controller} controller", version.number()))
         .hint(hint(version, controller, &kernel))
 }

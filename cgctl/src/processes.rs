@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use anyhow::{Result, anyhow};
+use stage::Explain;
+
 use crate::dirs;
+use crate::group::CgroupPath;
+use crate::hierarchy::Hierarchy;
 
 /// The processes in `dir` and in the groups inside it. 0 stands for one of another pid namespace.
 pub fn of(dir: &Path) -> BTreeSet<i32> {
@@ -12,6 +17,17 @@ pub fn of(dir: &Path) -> BTreeSet<i32> {
         all.extend(in_one(&nested));
     }
     all
+}
+
+/// # Errors
+/// cgctl itself is in the group: frozen by its own hand it would thaw nobody.
+pub fn spare_ourselves(hierarchies: &[Hierarchy], group: &CgroupPath, verb: &str) -> Result<()> {
+    let ourselves = rustix::process::getpid().as_raw_nonzero().get();
+    if hierarchies.iter().any(|one| of(&group.below(&one.mount)).contains(&ourselves)) {
+        return Err(anyhow!("cannot {verb} what is in cgroup {group}: cgctl itself is in it"))
+            .hint("call it from outside of the group");
+    }
+    Ok(())
 }
 
 fn in_one(dir: &Path) -> BTreeSet<i32> {

@@ -9,10 +9,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use stage::{Explain, Id, RunRoot, Undo};
+use anyhow::{Context, Result, anyhow};
+use stage::{Codes, Explain, Id, RunRoot, Undo};
 
 use crate::group::CgroupPath;
+use crate::target::Target;
 
 pub struct Records {
     dir: PathBuf,
@@ -44,6 +45,17 @@ impl Records {
         stage::shell(&["ln", "-s", group.as_str(), &record.to_string_lossy()]);
         undo.push(move || remove(&record));
         Ok(group)
+    }
+
+    /// The group that a verb is about.
+    pub fn target(&self, target: &Target) -> Result<CgroupPath> {
+        match (&target.id, &target.cgroups_path) {
+            (Some(id), _) => Ok(self.group(id)),
+            (None, Some(path)) => path.resolve(),
+            (None, None) => {
+                Err(anyhow!("cannot tell which group: give an id or --cgroups-path")).code(Codes::USAGE)
+            }
+        }
     }
 
     /// The group of an id: what is written down, else where it would be made now.

@@ -10,12 +10,15 @@ use crate::dirs;
 use crate::group::CgroupPath;
 use crate::hierarchy::{self, Hierarchy, Version};
 use crate::record::Records;
+use crate::target::Target;
 
 /// What the kernel does not tell is absent; a limit that is not set is absent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
-    id: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Id>,
+    cgroups_path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,23 +54,25 @@ struct Pids {
     limit: Option<u64>,
 }
 
-pub fn command(records: &Records, id: &Id) -> Result<()> {
+pub fn command(records: &Records, target: &Target) -> Result<()> {
     let (_, hierarchies) = hierarchy::ours()?;
-    match figures(&hierarchies, &records.group(id), id) {
+    let group = records.target(target)?;
+    match figures(&hierarchies, &group, target.id.as_ref()) {
         Some(figures) => stage::print_json(&figures),
-        None => Err(anyhow!("cannot read the figures of {id}: there is no such cgroup"))
+        None => Err(anyhow!("cannot read the figures of {group}: there is no such cgroup"))
             .hint("cgctl ls lists what there is"),
     }
 }
 
 /// `None` if there is no such group.
-pub fn figures(hierarchies: &[Hierarchy], group: &CgroupPath, id: &Id) -> Option<Figures> {
+pub fn figures(hierarchies: &[Hierarchy], group: &CgroupPath, id: Option<&Id>) -> Option<Figures> {
     let files = Files { hierarchies, group };
     if !hierarchies.iter().any(|one| group.below(&one.mount).exists()) {
         return None;
     }
     Some(Figures {
-        id: id.clone(),
+        id: id.cloned(),
+        cgroups_path: group.to_string(),
         memory: files.memory(),
         cpu: files.cpu(),
         pids: files.pids(),

@@ -13,9 +13,9 @@ use crate::processes;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// A limit needs them.
-    pub needed: Vec<&'static str>,
+    pub needed: Vec<String>,
     /// Only `stat` reads them: where they cannot be had, their figures are missing.
-    pub welcome: Vec<&'static str>,
+    pub welcome: Vec<String>,
 }
 
 /// Makes every group above `group` hand down the controllers. Whether all of them are there.
@@ -43,10 +43,11 @@ pub fn hand_down(mount: &Path, group: &CgroupPath, wanted: &Wanted) -> Result<bo
 }
 
 /// What to write so that all of `wanted` are handed down.
-fn missing(now: &str, wanted: &[&str]) -> Option<String> {
+fn missing(now: &str, wanted: &[impl AsRef<str>]) -> Option<String> {
     let missing: Vec<String> = wanted
         .iter()
-        .filter(|controller| !now.split_whitespace().any(|one| one == **controller))
+        .map(AsRef::as_ref)
+        .filter(|controller| !now.split_whitespace().any(|one| one == *controller))
         .map(|controller| format!("+{controller}"))
         .collect();
     (!missing.is_empty()).then(|| missing.join(" "))
@@ -80,6 +81,6 @@ mod tests {
         assert_eq!(missing("", &["memory", "pids"]).unwrap(), "+memory +pids");
         assert_eq!(missing("cpuset\n", &["cpu"]).unwrap(), "+cpu");
         assert_eq!(missing("cpu memory\n", &["memory"]), None);
-        assert_eq!(missing("cpu memory\n", &[]), None);
+        assert_eq!(missing("cpu memory\n", &[""; 0]), None);
     }
 }

@@ -1,28 +1,42 @@
 //! `undo`: removes a group from every hierarchy, whatever of it is there.
 
 use anyhow::{Result, anyhow};
-use stage::{Explain, Id};
+use clap::Args;
+use stage::Explain;
 
 use crate::group::CgroupPath;
 use crate::hierarchy::{self, Hierarchy};
 use crate::record::Records;
+use crate::target::Target;
 use crate::{dirs, kill, processes, stat};
 
-pub fn command(records: &Records, id: &Id, with_kill: bool, with_stat: bool) -> Result<()> {
+#[derive(Args, Clone, Copy, Debug)]
+pub struct How {
+    /// Kill the processes in it first
+    #[arg(long)]
+    pub kill: bool,
+    /// Print its last figures, as `stat` does
+    #[arg(long)]
+    pub stat: bool,
+}
+
+pub fn command(records: &Records, target: &Target, how: How) -> Result<()> {
     stage::need_root()?;
     // Not only those in which a group would be made now: what is mounted may have changed.
     let hierarchies = hierarchy::all()?;
-    let group = records.group(id);
+    let group = records.target(target)?;
     stage::signals::hold()?;
-    if with_kill {
+    if how.kill {
         kill::kill(&hierarchies, &group)?;
     } else {
         vacant(&hierarchies, &group)?;
     }
     // As late as possible, so that nothing of its life is missing.
-    let figures = if with_stat { stat::figures(&hierarchies, &group, id) } else { None };
+    let figures = if how.stat { stat::figures(&hierarchies, &group, target.id.as_ref()) } else { None };
     remove(&hierarchies, &group)?;
-    records.remove(id)?;
+    if let Some(id) = &target.id {
+        records.remove(id)?;
+    }
     figures.map_or(Ok(()), |figures| stage::print_json(&figures))
 }
 

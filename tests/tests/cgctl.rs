@@ -1,5 +1,7 @@
 //! cgctl alone: what it writes is read with cat(1) from the kernel's files, limits are tried with processes.
 
+mod engines;
+
 use serde_json::{Value, json};
 use tests::{Host, inject, new_id, schema};
 
@@ -291,8 +293,7 @@ fn ls_shows_what_there_is() {
     let host = Host::new();
     host.run(&[TOOL, "ls"]).prints("[]");
     let document = create(&host, &[]);
-    let expected =
-        json!([{"id": document["id"], "cgroupsPath": document["cgroup"]["cgroupsPath"], "processes": 0}]);
+    let expected = json!([{"id": document["id"], "cgroupsPath": document["cgroup"]["cgroupsPath"], "processes": 0, "pids": []}]);
     assert_eq!(host.run(&[TOOL, "ls"]).json(), expected);
     // Without the record, the group's name is enough.
     host.sh("rm /run/gocker/cgctl/*; touch /run/gocker/cgctl/junk").ok();
@@ -436,20 +437,20 @@ fn what_cannot_be_meant_is_refused_with_the_reason() {
         .fails(2, "cgctl: You should always set the Memory limit when using Memoryswap limit, see usage\n");
     host.run(&[TOOL, "-m8m", "--memory-swap=7m"])
         .fails(2, "cgctl: Minimum memoryswap limit should be larger than memory limit, see usage\n");
-    host.run(&[TOOL, "-m8m", "ls"]).fails(2, "cgctl: cannot use --id or a limit with a verb\n");
+    host.run(&[TOOL, "-m8m", "ls"]).fails(2, "cgctl: cannot use --id, a path or a limit before a verb\n");
     for arguments in
         [&["attach"][..], &["attach", &new_id()], &["attach", &new_id(), "0"], &["undo"], &["stat", "x"]]
     {
         host.run(&[&[TOOL], arguments].concat()).code(2);
     }
-    let id = new_id();
+    let (id, parent) = (new_id(), host.cgroup_parent());
     host.run(&[TOOL, "stat", &id]).fails(
         1,
-        &format!("cgctl: cannot read the figures of {id}: there is no such cgroup\n  hint: cgctl ls lists what there is\n"),
+        &format!("cgctl: cannot read the figures of {parent}/{id}: there is no such cgroup\n  hint: cgctl ls lists what there is\n"),
     );
     host.run(&[TOOL, "attach", &id, "1"])
         .code(1)
-        .says(&format!("cgctl: cannot attach to {id}: there is no cgroup /"));
+        .says(&format!("cgctl: cannot attach to {parent}/{id}: there is no such cgroup\n"));
     host.assert_clean();
 }
 
