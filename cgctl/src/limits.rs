@@ -132,9 +132,13 @@ impl Limits {
 /// The file cannot be read; it is no such object (code 2).
 fn from_json(source: &Source) -> Result<Resources> {
     let text = source.read().with_context(|| format!("cannot read the limits in {source}"))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("cannot read the limits in {source}"))
-        .code(Codes::USAGE)
+    let parsed = if text.trim_start().starts_with('[') {
+        // serde would take a list for an object without names.
+        Err(anyhow!("this is no JSON object"))
+    } else {
+        serde_json::from_str(&text).map_err(anyhow::Error::from)
+    };
+    parsed.with_context(|| format!("cannot read the limits in {source}")).code(Codes::USAGE)
 }
 
 /// All amounts are below 2^63.
