@@ -226,6 +226,17 @@ impl Running {
         Running { child, pid, command: show(argv) }
     }
 
+    /// Its process id as the host has it, once it has become the command `name`.
+    pub fn inner_pid(&self, name: &str) -> i32 {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap();
+        while read("comm").trim_end() != name {
+            std::thread::yield_now();
+        }
+        let status = read("status");
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+        pids.split_whitespace().next_back().unwrap().parse().unwrap()
+    }
+
     /// Sends a signal to the command itself.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid.cast_signed()), signal).unwrap();

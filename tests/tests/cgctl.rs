@@ -188,15 +188,15 @@ fn processes_are_moved_into_every_hierarchy_or_none() {
     let id = text(&document, "/id");
     let running = host.start(&["cat"]);
     let outer = running.pid.to_string();
-    let inner = host.sh("pgrep -x cat | tail -1").ok();
+    let inner = running.inner_pid("cat").to_string();
     let before = std::fs::read_to_string(format!("/proc/{outer}/cgroup")).unwrap();
     // The second process is not there: the first goes back.
-    host.run(&[TOOL, "attach", id, inner.trim(), "99999999"])
+    host.run(&[TOOL, "attach", id, &inner, "99999999"])
         .code(1)
         .says("cannot attach process 99999999: write ");
     assert_eq!(std::fs::read_to_string(format!("/proc/{outer}/cgroup")).unwrap(), before);
 
-    host.run(&[TOOL, "attach", id, inner.trim()]).prints("");
+    host.run(&[TOOL, "attach", id, &inner]).prints("");
     let now = std::fs::read_to_string(format!("/proc/{outer}/cgroup")).unwrap();
     let mine = format!(":{}/{id}", host.cgroup_parent());
     assert_eq!(now.matches(&mine).count(), document["cgroup"]["paths"].as_object().unwrap().len(), "{now}");
@@ -206,7 +206,7 @@ fn processes_are_moved_into_every_hierarchy_or_none() {
     let refused = host.run(&[TOOL, "undo", id]).code(1);
     let refused = refused.says(&format!(
         ": a process is in it: {} (cat)\n  hint: cgctl undo --kill kills them first\n",
-        inner.trim()
+        &inner
     ));
     assert!(refused.stderr.starts_with("cgctl: cannot remove cgroup /"), "{refused}");
     host.run(&[

@@ -73,7 +73,7 @@ fn a_group_that_is_there_and_empty_is_taken_one_with_processes_is_not() {
     assert_eq!(host.run(&[TOOL, "stat", &option]).json()["pids"]["limit"], 8);
 
     let running = host.start(&["cat"]);
-    let inner = host.sh("pgrep -x cat | tail -1").ok().trim().to_owned();
+    let inner = running.inner_pid("cat").to_string();
     host.run(&[TOOL, "attach", &option, &inner]).prints("");
     let refused = host.feed(&[TOOL, "create", &option, "--resources=-"], r#"{"pids":{"limit":9}}"#).code(1);
     refused.says(&format!(
