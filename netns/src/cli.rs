@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use stage::{Codes, Document, Explain, Id, RunRoot, Section, need_root, print_json, show_effects, signals};
 
+use crate::lock::Lock;
+use crate::publish::Publish;
 use crate::subnet::Subnet;
 use crate::{exec, gc, ls, record, setup};
 
@@ -15,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   netns < /dev/null | jq .network                   a namespace with an address, on its own
   pull alpine | mount-overlay | netns | nsrun -- ip address
+  netns -p 127.0.0.1:8080:80 < /dev/null            port 80 in there is port 8080 of this host, for this host
   netns --network none < /dev/null                  nothing but a loopback
   netns exec 3f2a77c0d1e4 -- ping -c 1 172.29.0.1   run a program of the host in there
   netns ls | jq -r '.[].address'
@@ -59,6 +62,9 @@ pub struct Setup {
     /// Subnet of the bridge, when it is made [env: GOCKER_SUBNET] [default: 172.29.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub subnet: Option<Subnet>,
+    /// Publish a port: [hostIP:][hostPort[-range]:]containerPort[-range][/tcp|udp|sctp], as docker's
+    #[arg(short, long, value_name = "PORTS")]
+    pub publish: Vec<Publish>,
     /// Name server of the container, in place of the host's
     #[arg(long, value_name = "ADDRESS")]
     pub dns: Vec<IpAddr>,
@@ -113,6 +119,8 @@ fn run(cli: Cli) -> Result<u8> {
         Some(Verb::Undo { id }) => {
             need_root()?;
             signals::hold()?;
+            // Nobody makes the table anew meanwhile, with the ports that go.
+            let _together = Lock::together()?;
             record::undo(&records, &id)?;
         }
         Some(Verb::Gc) => {
@@ -146,6 +154,9 @@ fn complete(wanted: &mut Setup) -> Result<()> {
         }
         if wanted.subnet.is_some() {
             bail!("cannot use --subnet: only the bridge has a subnet");
+        }
+        if !wanted.publish.is_empty() {
+            bail!("cannot use --publish: only a container on the bridge has ports of its own");
         }
         return Ok(());
     }

@@ -28,6 +28,17 @@ pub fn turn_on(undo: &mut Undo) -> Result<()> {
     write(&file, b"1").with_context(context)
 }
 
+/// Lets the interface have addresses of the loopback: answers to 127.0.0.1 come in on it, once its rules are in place.
+pub fn admit_loopback(interface: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/ipv4/conf/{interface}/route_localnet");
+    let is_on = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?.first() == Some(&b'1');
+    if !is_on {
+        shell(&["sysctl", "-w", &format!("net.ipv4.conf.{interface}.route_localnet=1")]);
+        std::fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
+    }
+    Ok(())
+}
+
 fn write(file: &File, value: &[u8]) -> Result<()> {
     Ok(file.write_all_at(value, 0)?)
 }

@@ -12,7 +12,7 @@ use crate::link::{self, Link};
 use crate::lock::Lock;
 use crate::nft::{Firewall, State};
 use crate::rtnl::Rtnl;
-use crate::{pin, record, veth};
+use crate::{pin, ports, record, veth};
 
 /// Removes the remains of set-ups that were killed, and, when the bridge has no port, the bridge and our table.
 pub fn run(records: &Path) -> Result<()> {
@@ -23,14 +23,13 @@ pub fn run(records: &Path) -> Result<()> {
             record::undo(records, &id)?;
         }
     }
-    let rtnl = Rtnl::open()?;
+    let (rtnl, firewall) = (Rtnl::open()?, Firewall::open()?);
     if has_ports(&rtnl)? {
-        return Ok(());
+        return ports::sweep(&firewall);
     }
     if bridge::look(&rtnl)?.is_some() {
         bridge::remove(&rtnl)?;
     }
-    let firewall = Firewall::open()?;
     match firewall.look(bridge::NAME)? {
         State::Missing => Ok(()),
         State::AsItShouldBe | State::Other => firewall.remove(),

@@ -1,5 +1,6 @@
 //! What the containers of a host share: the bridge, our table, forwarding. Whoever finds it missing makes it.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -7,10 +8,11 @@ use stage::{Undo, say};
 
 use crate::bridge::{self, Bridge};
 use crate::lock::Lock;
-use crate::nft::{Firewall, State};
+use crate::nft::{self, Firewall, Port, State};
+use crate::ports::Taken;
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
-use crate::{conflict, forwarding};
+use crate::{conflict, forwarding, rebuild};
 
 /// The subnet where nobody sets one: the original's.
 const SUBNET: &str = "172.29.0.0/16";
@@ -19,7 +21,7 @@ const SUBNET: &str = "172.29.0.0/16";
 pub struct Ground {
     pub home: Lock,
     pub rtnl: Rc<Rtnl>,
-    firewall: Rc<Firewall>,
+    pub firewall: Rc<Firewall>,
     found: Found,
 }
 
@@ -50,7 +52,7 @@ impl Ground {
     /// Looks. If something is missing, the caller is alone from now on, and must [`complete`](Ground::complete)
     /// the ground.
     pub fn enter() -> Result<Ground> {
-        let (rtnl, firewall) = (Rc::new(Rtnl::open()?), Rc::new(Firewall::open()?));
+        let (rtnl, firewall) = sockets()?;
         loop {
             let home = Lock::together()?;
             let found = Found::look(&rtnl, &firewall)?;
@@ -67,8 +69,21 @@ impl Ground {
         }
     }
 
+    /// Looks, alone from the beginning: for one who looks for what is free, and takes it.
+    pub fn enter_alone() -> Result<Ground> {
+        let (rtnl, firewall) = sockets()?;
+        let home = Lock::alone()?;
+        let found = Found::look(&rtnl, &firewall)?;
+        Ok(Ground { home, rtnl, firewall, found })
+    }
+
     /// Makes what is missing. `undo` takes back what is made here and was not there in any form.
-    pub fn complete(&self, wanted: Option<Subnet>, undo: &mut Undo) -> Result<(Bridge, Subnet)> {
+    pub fn complete(
+        &self,
+        wanted: Option<Subnet>,
+        records: &Path,
+        undo: &mut Undo,
+    ) -> Result<(Bridge, Subnet)> {
         if let Some(bridge) = &self.found.bridge {
             bridge::accept(bridge, wanted)?;
             if let (true, Some(subnet)) = (self.found.is_complete(), bridge.subnet) {
@@ -86,7 +101,7 @@ impl Ground {
             forwarding::turn_on(undo)?;
         }
         if is_new || self.found.table != State::AsItShouldBe {
-            self.install(subnet, undo)?;
+            self.install(subnet, records, undo)?;
         }
         Ok((bridge, subnet))
     }
@@ -99,12 +114,13 @@ impl Ground {
         }
     }
 
-    fn install(&self, subnet: Subnet, undo: &mut Undo) -> Result<()> {
+    fn install(&self, subnet: Subnet, records: &Path, undo: &mut Undo) -> Result<()> {
         if self.found.table == State::Missing {
             let firewall = Rc::clone(&self.firewall);
             undo.push(move || firewall.remove());
         }
-        self.firewall.install(bridge::NAME, subnet)?;
+        let network = nft::Network { bridge: bridge::NAME.to_owned(), hidden: vec![subnet.net().into()] };
+        self.firewall.install(&[network], &self.ports(records)?)?;
         if self.firewall.host_drops_forwarded()? {
             say(
                 "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside",
@@ -113,4 +129,17 @@ impl Ground {
         }
         Ok(())
     }
+
+    /// The ports that must not be lost with the table that is there: those it has, and those it should have.
+    fn ports(&self, records: &Path) -> Result<Vec<Port>> {
+        let mut ports = rebuild::ports(&self.rtnl, records)?;
+        let is_new = |port: &Port| !ports.iter().any(|known| known.mapping.excludes(&port.mapping));
+        let others: Vec<Port> = Taken::look(&self.firewall)?.live.into_iter().filter(is_new).collect();
+        ports.extend(others);
+        Ok(ports)
+    }
+}
+
+fn sockets() -> Result<(Rc<Rtnl>, Rc<Firewall>)> {
+    Ok((Rc::new(Rtnl::open()?), Rc::new(Firewall::open()?)))
 }

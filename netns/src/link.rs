@@ -6,7 +6,10 @@ use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, Prop};
+use rtnetlink::packet_route::link::{
+    InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage, Prop,
+};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
 use crate::rtnl::{Answer, Request};
@@ -123,6 +126,19 @@ pub fn delete(name: &str) -> Request {
 pub fn up(index: u32, name: &str) -> Request {
     let message = LinkUnspec::new_with_index(index).up().build();
     Request::one(RouteNetlinkMessage::SetLink(message), format!("cannot bring {name} up"))
+}
+
+/// Lets a port of a bridge have its own packets back: to a container that reaches itself through a published port, where
+/// br_netfilter turns packets as soon as they enter the bridge.
+pub fn hairpin(index: u32, name: &str) -> Request {
+    let mode = InfoBridgePort::HairpinMode(true);
+    let infos = vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![mode])),
+    ];
+    let message = LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::LinkInfo(infos));
+    // RTM_SETLINK has no ear for what concerns a port.
+    Request::one(RouteNetlinkMessage::NewLink(message.build()), format!("cannot set hairpin mode of {name}"))
 }
 
 /// Counters cost the kernel more to collect than all the rest.

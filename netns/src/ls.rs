@@ -9,6 +9,7 @@ use serde::Serialize;
 use stage::Id;
 
 use crate::link::{self, Link};
+use crate::publish::Mapping;
 use crate::rtnl::Rtnl;
 use crate::{pin, record, veth};
 
@@ -22,6 +23,8 @@ pub struct Entry {
     interface: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<Ipv4Addr>,
+    #[serde(rename = "portMappings", skip_serializing_if = "Vec::is_empty")]
+    port_mappings: Vec<Mapping>,
 }
 
 /// One entry for each container that has a record.
@@ -29,7 +32,7 @@ pub fn entries(records: &Path) -> Result<Vec<Entry>> {
     let ids = record::ids(records)?;
     // What the kernel does not tell is left out: a listing does not fail.
     let links = if ids.is_empty() { HashMap::new() } else { links().unwrap_or_default() };
-    Ok(ids.into_iter().map(|id| entry(id, &links)).collect())
+    Ok(ids.into_iter().map(|id| entry(id, records, &links)).collect())
 }
 
 fn links() -> Result<HashMap<String, Link>> {
@@ -37,12 +40,13 @@ fn links() -> Result<HashMap<String, Link>> {
     Ok(Link::all(&links).map(|link| (link.name.clone(), link)).collect())
 }
 
-fn entry(id: Id, links: &HashMap<String, Link>) -> Entry {
+fn entry(id: Id, records: &Path, links: &HashMap<String, Link>) -> Entry {
     let link = links.get(&veth::name(&id));
     Entry {
         netns: pin::is_there(&id).then(|| pin::path(&id)),
         interface: link.map(|link| link.name.clone()),
         address: link.and_then(Link::lease),
+        port_mappings: record::read(records, &id).unwrap_or_default().port_mappings,
         id,
     }
 }

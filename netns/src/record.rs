@@ -1,23 +1,35 @@
-//! An empty file per container, named after its id: what `ls` and `gc` go by.
+//! A file per container, named after its id: what `ls`, `gc` and `repair` go by.
 //!
 //! The pin's name has only the first digits of the id, and a set-up that was killed early has left no more than
-//! that. The record is there before anything else and goes last.
+//! that. The record is there before anything else and goes last. It holds what the kernel does not know, or forgets
+//! when somebody flushes its rules.
 
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use stage::{Explain, Id, Undo, attempt_all, make_private_dir};
 
-use crate::pin;
+use crate::nft::Firewall;
+use crate::publish::Mapping;
+use crate::{pin, ports};
+
+/// What is remembered of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_mappings: Vec<Mapping>,
+}
 
 /// Makes the container's record in the directory of records.
 ///
 /// # Errors
 /// There is one already.
-pub fn make(records: &Path, id: &Id, undo: &mut Undo) -> Result<()> {
+pub fn make(records: &Path, id: &Id, record: &Record, undo: &mut Undo) -> Result<()> {
     let path = records.join(id.as_str());
     let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let created = match create() {
@@ -27,11 +39,17 @@ pub fn make(records: &Path, id: &Id, undo: &mut Undo) -> Result<()> {
         }
         other => other,
     };
-    created
+    let mut file = created
         .with_context(|| format!("cannot make {}: open", path.display()))
         .hint(format!("netns undo {id}"))?;
+    let what = format!("cannot write {}: write", path.display());
     undo.push(move || remove(&path));
-    Ok(())
+    file.write_all(&serde_json::to_vec(record)?).context(what)
+}
+
+/// The container's record. `None`: there is none, or its writer was killed before it was written.
+pub fn read(records: &Path, id: &Id) -> Option<Record> {
+    serde_json::from_slice(&std::fs::read(records.join(id.as_str())).ok()?).ok()
 }
 
 /// The ids that have a record, in order.
@@ -48,7 +66,14 @@ pub fn ids(records: &Path) -> Result<Vec<Id>> {
 
 /// Takes back all that was made for the container. Nothing of it need be there.
 pub fn undo(records: &Path, id: &Id) -> Result<()> {
-    attempt_all([Box::new(|| pin::remove(id)), Box::new(|| remove(&records.join(id.as_str())))])
+    attempt_all([
+        Box::new(|| match read(records, id) {
+            Some(record) if record.port_mappings.is_empty() => Ok(()),
+            _ => ports::unpublish(&Firewall::open()?, id.short()),
+        }),
+        Box::new(|| pin::remove(id)),
+        Box::new(|| remove(&records.join(id.as_str()))),
+    ])
 }
 
 fn remove(path: &Path) -> Result<()> {

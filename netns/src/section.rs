@@ -1,4 +1,4 @@
-//! The section `network`: a CNI result, version 1.1.0, and the namespace's path.
+//! The section `network`: a CNI result, version 1.1.0, the namespace's path, and the published ports.
 //!
 //! Pure.
 
@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use crate::bridge;
 use crate::dns::Resolv;
+use crate::publish::Mapping;
 use crate::subnet::{Subnet, mac_text};
 use crate::veth::Pair;
 
-/// CNI's success result (specification 1.1, section 5), with `netns` of ours.
+/// CNI's success result (specification 1.1, section 5), with `netns` and `portMappings` of ours.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
@@ -26,6 +27,8 @@ pub struct Network {
     dns: Resolv,
     #[serde(skip_serializing_if = "Option::is_none")]
     netns: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    port_mappings: Vec<Mapping>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,7 +58,12 @@ impl Network {
     /// A network without interfaces of ours: none at all, or, without a path, the caller's.
     pub fn bare(netns: Option<PathBuf>, dns: Resolv) -> Network {
         let (interfaces, ips, routes) = (Vec::new(), Vec::new(), Vec::new());
-        Network { cni_version: "1.1.0", interfaces, ips, routes, dns, netns }
+        Network { cni_version: "1.1.0", interfaces, ips, routes, dns, netns, port_mappings: Vec::new() }
+    }
+
+    /// With these ports published.
+    pub fn publishing(self, port_mappings: Vec<Mapping>) -> Network {
+        Network { port_mappings, ..self }
     }
 
     /// A container on the bridge.

@@ -9,9 +9,13 @@ use crate::cli::{Network as Kind, Setup};
 use crate::dns::Resolv;
 use crate::ground::Ground;
 use crate::lock::Lock;
+use crate::nft::Port;
+use crate::ports::{self, Families, Taken};
+use crate::publish::Mapping;
+use crate::record::Record;
 use crate::rtnl::Rtnl;
 use crate::section::Network;
-use crate::{forwarding, inside, pin, record, veth};
+use crate::{bridge, forwarding, inside, pin, record, veth};
 
 /// Sets up, then hands the section to `publish`. If anything fails, that included, all is taken back.
 pub fn run(
@@ -28,7 +32,7 @@ pub fn run(
         }
         Kind::Bridge => {
             // Outside of what is undone: nobody may use what was made here before it is certain to stay.
-            let ground = Ground::enter()?;
+            let ground = if wanted.publish.is_empty() { Ground::enter()? } else { Ground::enter_alone()? };
             undoable(|undo| publish(&bridged(id, wanted, records, &ground, undo)?))
         }
     }
@@ -36,7 +40,7 @@ pub fn run(
 
 fn alone(id: &Id, wanted: &Setup, records: &Path, home: &Lock, undo: &mut Undo) -> Result<Network> {
     let dns = resolver(wanted)?;
-    record::make(records, id, undo)?;
+    record::make(records, id, &Record::default(), undo)?;
     let (_, inner) = pin::make(id, home, undo, within)?;
     inside::loopback(&inner, id)?;
     Ok(Network::bare(Some(pin::path(id)), dns))
@@ -44,16 +48,33 @@ fn alone(id: &Id, wanted: &Setup, records: &Path, home: &Lock, undo: &mut Undo) 
 
 fn bridged(id: &Id, wanted: &Setup, records: &Path, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     let dns = resolver(wanted)?;
-    let (bridge, subnet) = ground.complete(wanted.subnet, undo)?;
+    let (bridge, subnet) = ground.complete(wanted.subnet, records, undo)?;
     if let Some(address) = wanted.ip {
         subnet.admits(address)?;
     }
-    record::make(records, id, undo)?;
+    let (port_mappings, stale) = choose_ports(wanted, ground)?;
+    record::make(records, id, &Record { port_mappings: port_mappings.clone() }, undo)?;
     let plan = veth::Plan { id, bridge: bridge.index, subnet, address: wanted.ip };
     let (namespace, inner) = pin::make(id, &ground.home, undo, within)?;
     let pair = veth::make(&ground.rtnl, &plan, &namespace)?;
     inside::connect(&inner, id, &pair, subnet)?;
-    Ok(Network::bridged(pin::path(id), &pair, &bridge, subnet, dns))
+    if !port_mappings.is_empty() {
+        forwarding::admit_loopback(bridge::NAME)?;
+        veth::hairpin(&ground.rtnl, &pair)?;
+        let leading = ports::lead(&port_mappings, id.short(), &[pair.address.into()]);
+        ports::publish(&ground.firewall, id, &stale, &leading, undo)?;
+    }
+    Ok(Network::bridged(pin::path(id), &pair, &bridge, subnet, dns).publishing(port_mappings))
+}
+
+/// The ports that will be published, and those of dead containers that may be in the way.
+fn choose_ports(wanted: &Setup, ground: &Ground) -> Result<(Vec<Mapping>, Vec<Port>)> {
+    if wanted.publish.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let taken = Taken::look(&ground.firewall)?;
+    let chosen = taken.choose(&wanted.publish, Families { v6: false })?;
+    Ok((chosen, taken.stale))
 }
 
 /// What can only be done by a thread that is in the namespace. The socket stays there when the thread leaves.

@@ -93,6 +93,13 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
     Ok(Pair { host: host.unwrap_or_default(), inside, mac: mac_of(address), address })
 }
 
+/// Lets the container reach itself through its published ports.
+pub fn hairpin(rtnl: &Rtnl, pair: &Pair) -> Result<()> {
+    let Link { index, name, .. } = &pair.host;
+    shell(&["ip", "link", "set", name, "type", "bridge_slave", "hairpin", "on"]);
+    rtnl.all([link::hairpin(*index, name)]).map(|_| ())
+}
+
 fn pair(bridge: u32, name: &str, namespace: &File) -> Request {
     let peer = LinkUnspec::new_with_name(INSIDE).setns_by_fd(namespace.as_raw_fd()).build();
     let message = LinkMessageBuilder::<LinkVeth>::new(name, INSIDE)

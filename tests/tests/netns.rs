@@ -5,6 +5,7 @@ mod container;
 mod documents;
 mod faults;
 mod ground;
+mod ports;
 mod resolver;
 mod traffic;
 mod verbs;

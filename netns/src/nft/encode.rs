@@ -10,8 +10,10 @@ const BATCH_END: u16 = 0x11;
 const NLA_F_NESTED: u16 = 0x8000;
 const NLM_F_REQUEST: u16 = 1;
 
-/// NFPROTO_IPV4
+/// NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
+pub const INET: u8 = 1;
 pub const IPV4: u8 = 2;
+pub const IPV6: u8 = 10;
 
 /// A growing list of attributes. Integers are in network byte order, as everywhere in nf_tables.
 #[derive(Default, Clone)]
@@ -42,23 +44,24 @@ impl Attributes {
     }
 }
 
-/// One message: what to do (an `NFT_MSG_…`), with which flags, and the words for it in an error.
+/// One message: in which family, what to do (an `NFT_MSG_…`), with which flags, and the words for it in an error.
 pub struct Message {
+    pub family: u8,
     pub kind: u16,
     pub flags: u16,
     pub attributes: Attributes,
     pub what: String,
 }
 
-/// The messages as one datagram, of the family.
-pub fn datagram(family: u8, messages: &[Message]) -> Vec<u8> {
+/// The messages as one datagram.
+pub fn datagram(messages: &[Message]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for message in messages {
         append(
             &mut bytes,
             SUBSYSTEM << 8 | message.kind,
             message.flags,
-            [family, 0, 0, 0],
+            [message.family, 0, 0, 0],
             &message.attributes.0,
         );
     }
@@ -66,11 +69,11 @@ pub fn datagram(family: u8, messages: &[Message]) -> Vec<u8> {
 }
 
 /// The messages as one transaction: all of them, or none. Two messages more than `messages`.
-pub fn transaction(family: u8, messages: &[Message]) -> Vec<u8> {
+pub fn transaction(messages: &[Message]) -> Vec<u8> {
     let [high, low] = SUBSYSTEM.to_be_bytes();
     let mut bytes = Vec::new();
     append(&mut bytes, BATCH_BEGIN, 0, [0, 0, high, low], &[]);
-    bytes.extend(datagram(family, messages));
+    bytes.extend(datagram(messages));
     append(&mut bytes, BATCH_END, 0, [0, 0, high, low], &[]);
     bytes
 }
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_transaction_begins_and_ends_with_the_subsystem() {
-        let bytes = transaction(IPV4, &[]);
+        let bytes = transaction(&[]);
         assert_eq!(bytes.len(), 40);
         assert_eq!((bytes[4], &bytes[16..20]), (0x10, &[0, 0, 0, 10][..]));
         assert_eq!(bytes[24], 0x11);

@@ -1,8 +1,12 @@
 //! nf_tables: one table of our own per family, changed in atomic batches, without calling nft(8).
 
+mod chain;
 mod encode;
 mod expression;
+mod port;
 mod ruleset;
 mod table;
 
+pub use port::Port;
+pub use ruleset::Network;
 pub use table::{Firewall, State};

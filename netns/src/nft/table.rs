@@ -2,14 +2,15 @@
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
-use rtnetlink::packet_core::NLM_F_ACK;
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use stage::{Explain, shell};
 
-use super::encode::{Attributes, IPV4, Message, datagram, transaction};
-use super::ruleset::{self, COMMENT, TABLE};
+use super::chain;
+use super::encode::{Attributes, INET, IPV4, Message, datagram, transaction};
+use super::port::{self, MAPS, Port};
+use super::ruleset::{self, COMMENT, Network, TABLE};
 use crate::netlink::{Netlink, Refusal, end_of};
-use crate::subnet::Subnet;
 
 const GETTABLE: u16 = 1;
 const GETCHAIN: u16 = 4;
@@ -35,19 +36,22 @@ impl Firewall {
     /// Looks at the table, in one question: its comment, the number of rules in each chain, and whether it
     /// knows this bridge.
     pub fn look(&self, bridge: &str) -> Result<State> {
-        let chains = ruleset::chains();
-        let mut questions = vec![get(GETTABLE, Attributes::default().text(1, TABLE))];
+        let chains = chain::all();
+        let mut questions = vec![get(INET, GETTABLE, Attributes::default().text(1, TABLE))];
         for chain in &chains {
-            questions.push(get(GETCHAIN, Attributes::default().text(1, TABLE).text(3, chain.name)));
+            questions.push(get(INET, GETCHAIN, Attributes::default().text(1, TABLE).text(3, chain.name)));
         }
         let key = Attributes::default().nest(1, &ruleset::element(&ruleset::interface(bridge)));
-        questions
-            .push(get(GETSETELEM, Attributes::default().text(1, TABLE).text(2, "bridges").nest(3, &key)));
+        questions.push(get(
+            INET,
+            GETSETELEM,
+            Attributes::default().text(1, TABLE).text(2, "bridges").nest(3, &key),
+        ));
 
         let mut right = 0;
         let answers = self
             .0
-            .ask(&mut datagram(IPV4, &questions), questions.len(), |message| {
+            .ask(&mut datagram(&questions), questions.len(), |message| {
                 let attributes = message.payload.get(4..).unwrap_or_default();
                 let as_expected = match message.request.checked_sub(1).map(|n| chains.get(n)) {
                     None => comment(attributes).is_some_and(|comment| comment == COMMENT.as_bytes()),
@@ -70,9 +74,9 @@ impl Firewall {
     /// Whether the chain that iptables(8) knows as FORWARD drops what it does not accept, as docker sets it up. No
     /// rule of another table can change that.
     pub fn host_drops_forwarded(&self) -> Result<bool> {
-        let question = get(GETCHAIN, Attributes::default().text(1, "filter").text(3, "FORWARD"));
+        let question = get(IPV4, GETCHAIN, Attributes::default().text(1, "filter").text(3, "FORWARD"));
         let mut drops = false;
-        let answered = self.0.ask(&mut datagram(IPV4, &[question]), 1, |message| {
+        let answered = self.0.ask(&mut datagram(&[question]), 1, |message| {
             // NFTA_CHAIN_POLICY, NF_DROP
             drops = find(message.payload.get(4..).unwrap_or_default(), 5) == Some(&[0; 4]);
             Ok(())
@@ -81,13 +85,39 @@ impl Firewall {
         Ok(drops)
     }
 
-    /// Puts the whole table in the place of what is there of it, at once.
-    pub fn install(&self, bridge: &str, subnet: Subnet) -> Result<()> {
-        let messages = ruleset::install(&[(bridge, subnet)]);
-        for message in &messages {
-            shell(&["nft", &message.what]);
+    /// The published ports, of all containers.
+    pub fn ports(&self) -> Result<Vec<Port>> {
+        let mut ports = Vec::new();
+        for map in MAPS {
+            let mut question = get(INET, GETSETELEM, Attributes::default().text(1, TABLE).text(2, map));
+            question.flags = NLM_F_DUMP;
+            let answers = self
+                .0
+                .ask(&mut datagram(&[question]), 1, |message| {
+                    ports.extend(port::listed(message.payload.get(4..).unwrap_or_default()));
+                    Ok(())
+                })
+                .context("cannot look at nf_tables")?;
+            match answers.into_iter().find_map(Result::err) {
+                // No table, no ports.
+                Some(refusal) if refusal.errno != Errno::ENOENT => {
+                    refused("cannot list the ports", &refusal)?
+                }
+                _ => {}
+            }
         }
-        self.change(messages)
+        Ok(ports)
+    }
+
+    /// Takes ports back and publishes others, at once.
+    pub fn change_ports(&self, removed: &[Port], added: &[Port]) -> Result<()> {
+        let removals = removed.iter().map(ruleset::remove_port);
+        self.change(removals.chain(added.iter().map(ruleset::add_port)).collect())
+    }
+
+    /// Puts the whole table in the place of what is there of it, at once.
+    pub fn install(&self, networks: &[Network], ports: &[Port]) -> Result<()> {
+        self.change(ruleset::install(networks, ports))
     }
 
     /// Removes the table. That it is not there is no error.
@@ -96,13 +126,16 @@ impl Firewall {
         shell(&["nft", &message.what]);
         match self.transact(vec![message])? {
             Some((_, refusal)) if refusal.errno != Errno::ENOENT => {
-                refused(&format!("cannot remove table ip {TABLE}"), &refusal)
+                refused(&format!("cannot remove table inet {TABLE}"), &refusal)
             }
             _ => Ok(()),
         }
     }
 
     fn change(&self, messages: Vec<Message>) -> Result<()> {
+        for message in &messages {
+            shell(&["nft", &message.what]);
+        }
         match self.transact(messages)? {
             Some((what, refusal)) => refused(&format!("cannot {what}"), &refusal),
             None => Ok(()),
@@ -117,7 +150,7 @@ impl Firewall {
         }
         let first = self
             .0
-            .send(&mut transaction(IPV4, &messages), messages.len() + 2)
+            .send(&mut transaction(&messages), messages.len() + 2)
             .context("cannot change nf_tables")?;
         let mut end = None;
         let mut buffer = Vec::with_capacity(4096);
@@ -128,8 +161,10 @@ impl Firewall {
                     number.checked_sub(1).and_then(|n| messages.get(n)).map(|message| message.what.clone());
                 match end_of(frame) {
                     Some(Err(refusal)) if end.is_none() => {
-                        end =
-                            Some(Some((what.unwrap_or_else(|| format!("change table ip {TABLE}")), refusal)));
+                        end = Some(Some((
+                            what.unwrap_or_else(|| format!("change table inet {TABLE}")),
+                            refusal,
+                        )));
                     }
                     Some(Ok(())) if number == messages.len() && end.is_none() => end = Some(None),
                     _ => {}
@@ -142,8 +177,8 @@ impl Firewall {
     }
 }
 
-fn get(kind: u16, attributes: Attributes) -> Message {
-    Message { kind, flags: NLM_F_ACK, attributes, what: String::new() }
+fn get(family: u8, kind: u16, attributes: Attributes) -> Message {
+    Message { family, kind, flags: NLM_F_ACK, attributes, what: String::new() }
 }
 
 fn refused<T>(what: &str, refusal: &Refusal) -> Result<T> {
@@ -167,7 +202,7 @@ fn rules_in(attributes: &[u8]) -> Option<u32> {
 }
 
 /// The value of the attribute of this kind.
-fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+pub fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     let found = rtnetlink::packet_core::NlasIterator::new(attributes)
         .flatten()
         .find(|attribute| attribute.kind() == kind)?;

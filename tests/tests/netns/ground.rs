@@ -77,10 +77,10 @@ fn rules_that_were_flushed_come_back_with_the_next_container() {
     let rules = host.sh("nft list ruleset").ok();
     for damage in [
         "nft flush ruleset",
-        "nft flush chain ip gocker forward",
-        "nft flush table ip gocker",
-        "nft flush set ip gocker bridges",
-        "nft delete table ip gocker; nft add table ip gocker",
+        "nft flush chain inet gocker forward",
+        "nft flush table inet gocker",
+        "nft flush set inet gocker bridges",
+        "nft delete table inet gocker; nft add table inet gocker",
     ] {
         host.sh(damage).ok();
         let next = Container::new(&host, &[]);

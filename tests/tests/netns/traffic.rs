@@ -10,7 +10,7 @@ use crate::netns::container::{Container, in_namespace, on_host};
 
 /// A host with an uplink (192.0.2.1) to an "internet" that knows the way back to the host alone: 192.0.2.2,
 /// and 198.51.100.7 behind it.
-fn connected_host() -> Host {
+pub fn connected_host() -> Host {
     let host = Host::new();
     host.sh("set -e
         ip netns add internet
