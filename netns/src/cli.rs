@@ -23,7 +23,7 @@ Examples:
   netns ls | jq -r '.[].address'
   netns undo ID                                     take it back";
 
-/// Give a container its network: namespace, veth, bridge, address, NAT
+/// Give a container its network: namespace, veth, bridge, address, NAT, ports
 #[derive(Parser)]
 #[command(name = "netns", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! `netns`: gives a container its network: a namespace, a veth pair into the host's bridge, an address, NAT.
+//! `netns`: gives a container its network: namespace, veth pair into the host's bridge, address, NAT, published ports.
 //!
 //! It knows links, addresses, routes and packet filter rules; it does not know what runs in the namespace.
 #![forbid(unsafe_code)]

@@ -4,7 +4,7 @@
 //! was found free stays free until it is taken; the kernel refuses a second element with the same key all the same.
 //! An element whose container is gone, though nobody took it back, is no lease: the next one who wants the port has it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use stage::{Explain, Id, Undo};
 
 use crate::listening::try_port;
-use crate::nft::{Firewall, Port};
+use crate::nft::{Firewall, Port, PortChange};
 use crate::pin;
 use crate::publish::{HostPort, Mapping, Publish, Wish};
 
@@ -21,6 +21,7 @@ use crate::publish::{HostPort, Mapping, Publish, Wish};
 const TRIES: u32 = 2000;
 
 /// The ports that are published now.
+#[derive(Default)]
 pub struct Taken {
     pub live: Vec<Port>,
     /// Of containers that are gone.
@@ -142,28 +143,42 @@ fn is_live(owner: &str) -> bool {
 pub fn publish(
     firewall: &Rc<Firewall>,
     id: &Id,
-    stale: &[Port],
-    ports: &[Port],
+    taken: &Taken,
+    added: Vec<Port>,
     undo: &mut Undo,
 ) -> Result<()> {
-    let (firewall, mine) = (Rc::clone(firewall), id.short().to_owned());
-    let again = Rc::clone(&firewall);
+    let (again, mine) = (Rc::clone(firewall), id.short().to_owned());
     undo.push(move || unpublish(&again, &mine));
-    let in_the_way = |old: &&Port| ports.iter().any(|new| new.mapping.excludes(&old.mapping));
-    let stale: Vec<Port> = stale.iter().filter(in_the_way).cloned().collect();
-    firewall.change_ports(&stale, ports)
+    let is_in_the_way = |old: &Port| added.iter().any(|new| new.mapping.excludes(&old.mapping));
+    let (removed, kept): (Vec<Port>, Vec<Port>) = taken.stale.iter().cloned().partition(is_in_the_way);
+    let left = left(&removed, [&taken.live, &kept, &added]);
+    firewall.change_ports(&PortChange { removed, added, left })
 }
 
 /// Takes back all ports of a container, named by its short id.
 pub fn unpublish(firewall: &Firewall, owner: &str) -> Result<()> {
-    let theirs: Vec<Port> = firewall.ports()?.into_iter().filter(|port| port.owner == owner).collect();
-    if theirs.is_empty() { Ok(()) } else { firewall.change_ports(&theirs, &[]) }
+    remove(firewall, firewall.ports()?, |port| port.owner == owner)
 }
 
 /// Takes back the ports of containers that are gone.
 pub fn sweep(firewall: &Firewall) -> Result<()> {
-    let stale = Taken::look(firewall)?.stale;
-    if stale.is_empty() { Ok(()) } else { firewall.change_ports(&stale, &[]) }
+    remove(firewall, firewall.ports()?, |port| !is_live(&port.owner))
+}
+
+fn remove(firewall: &Firewall, ports: Vec<Port>, which: impl Fn(&Port) -> bool) -> Result<()> {
+    let (removed, kept): (Vec<Port>, Vec<Port>) = ports.into_iter().partition(which);
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let left = left(&removed, [&kept, &Vec::new(), &Vec::new()]);
+    firewall.change_ports(&PortChange { removed, added: Vec::new(), left })
+}
+
+/// The addresses that only removed ports led to.
+fn left(removed: &[Port], others: [&Vec<Port>; 3]) -> Vec<IpAddr> {
+    let to = |ports: &[Port]| -> BTreeSet<IpAddr> { ports.iter().map(|port| port.to).collect() };
+    let others: BTreeSet<IpAddr> = others.into_iter().flat_map(|ports| to(ports)).collect();
+    to(removed).difference(&others).copied().collect()
 }
 
 /// Where each mapping leads, given the container's addresses.

@@ -9,7 +9,6 @@ use crate::cli::{Network as Kind, Setup};
 use crate::dns::Resolv;
 use crate::ground::Ground;
 use crate::lock::Lock;
-use crate::nft::Port;
 use crate::ports::{self, Families, Taken};
 use crate::publish::Mapping;
 use crate::record::Record;
@@ -52,7 +51,7 @@ fn bridged(id: &Id, wanted: &Setup, records: &Path, ground: &Ground, undo: &mut 
     if let Some(address) = wanted.ip {
         subnet.admits(address)?;
     }
-    let (port_mappings, stale) = choose_ports(wanted, ground)?;
+    let (port_mappings, taken) = choose_ports(wanted, ground)?;
     record::make(records, id, &Record { port_mappings: port_mappings.clone() }, undo)?;
     let plan = veth::Plan { id, bridge: bridge.index, subnet, address: wanted.ip };
     let (namespace, inner) = pin::make(id, &ground.home, undo, within)?;
@@ -62,19 +61,19 @@ fn bridged(id: &Id, wanted: &Setup, records: &Path, ground: &Ground, undo: &mut 
         forwarding::admit_loopback(bridge::NAME)?;
         veth::hairpin(&ground.rtnl, &pair)?;
         let leading = ports::lead(&port_mappings, id.short(), &[pair.address.into()]);
-        ports::publish(&ground.firewall, id, &stale, &leading, undo)?;
+        ports::publish(&ground.firewall, id, &taken, leading, undo)?;
     }
     Ok(Network::bridged(pin::path(id), &pair, &bridge, subnet, dns).publishing(port_mappings))
 }
 
-/// The ports that will be published, and those of dead containers that may be in the way.
-fn choose_ports(wanted: &Setup, ground: &Ground) -> Result<(Vec<Mapping>, Vec<Port>)> {
+/// The ports that will be published, and those that others have.
+fn choose_ports(wanted: &Setup, ground: &Ground) -> Result<(Vec<Mapping>, Taken)> {
     if wanted.publish.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), Taken::default()));
     }
     let taken = Taken::look(&ground.firewall)?;
     let chosen = taken.choose(&wanted.publish, Families { v6: false })?;
-    Ok((chosen, taken.stale))
+    Ok((chosen, taken))
 }
 
 /// What can only be done by a thread that is in the namespace. The socket stays there when the thread leaves.

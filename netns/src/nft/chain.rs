@@ -68,7 +68,7 @@ fn martians() -> Vec<Rule> {
 fn published() -> Vec<Rule> {
     let at = |family, map| {
         let key = vec![e::l4proto(e::word(0)), e::daddr(family, e::word(1))];
-        let port = e::word(if family == Family::V4 { 2 } else { 5 });
+        let port = e::word(1 + family.words());
         [e::only(family).into(), key, vec![e::dport(port), e::map(map), e::dnat(family)]]
     };
     let any =
@@ -120,7 +120,9 @@ fn forward() -> Vec<Rule> {
 }
 
 /// What leaves has this host's address. So has what comes through a published port where the answer would miss us
-/// otherwise: from 127.0.0.1, and from a container of the same bridge.
+/// otherwise: from 127.0.0.1, from a container of the same bridge, and from the container itself. (With br_netfilter
+/// the bridge turns its ports' packets itself, and they come here from no interface: then a neighbour is seen as who
+/// it is, and only the container itself is not.)
 fn postrouting() -> Vec<Rule> {
     let outward = |family, set| {
         [
@@ -128,6 +130,10 @@ fn postrouting() -> Vec<Rule> {
             vec![e::saddr(family), e::lookup(set, Membership::In)],
             vec![e::oifname(e::FIRST), e::lookup("bridges", Membership::NotIn), e::masquerade()],
         ]
+    };
+    let itself = |family, set| {
+        let addresses = vec![e::saddr(family), e::daddr(family, e::word(family.words()))];
+        [e::only(family).into(), addresses, vec![e::lookup(set, Membership::In), e::masquerade()]]
     };
     vec![
         rule("ip saddr @subnets oifname != @bridges masquerade", outward(Family::V4, "subnets")),
@@ -140,5 +146,7 @@ fn postrouting() -> Vec<Rule> {
             "iifname . oifname @pairs ct status dnat masquerade",
             [pair(), e::ct_status_dnat().into(), vec![e::masquerade()]],
         ),
+        rule("ip saddr . ip daddr @selves masquerade", itself(Family::V4, "selves")),
+        rule("ip6 saddr . ip6 daddr @selves6 masquerade", itself(Family::V6, "selves6")),
     ]
 }

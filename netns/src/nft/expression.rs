@@ -66,6 +66,14 @@ impl Family {
             Family::V6 => IPV6,
         }
     }
+
+    /// How many words an address takes.
+    pub fn words(self) -> u32 {
+        match self {
+            Family::V4 => 1,
+            Family::V6 => 4,
+        }
+    }
 }
 
 /// `meta nfproto`: only packets of this family go on. NFT_META_NFPROTO.
@@ -167,10 +175,7 @@ pub fn map(map: &str) -> Expression {
 /// `dnat` to the address in register 1 and the port in the word behind it: NFT_NAT_DNAT, NF_NAT_RANGE_MAP_IPS and
 /// NF_NAT_RANGE_PROTO_SPECIFIED.
 pub fn dnat(family: Family) -> Expression {
-    let port = match family {
-        Family::V4 => word(1),
-        Family::V6 => SECOND,
-    };
+    let port = word(family.words());
     let data = Attributes::default().number(1, 1).number(2, family.number().into());
     let data = data.number(3, FIRST).number(4, FIRST).number(5, port).number(6, port);
     new("nat", data.number(7, 3))

@@ -8,5 +8,5 @@ mod ruleset;
 mod table;
 
 pub use port::Port;
-pub use ruleset::Network;
+pub use ruleset::{Network, PortChange};
 pub use table::{Firewall, State};

@@ -3,6 +3,7 @@
 //!
 //! Pure. Each object carries the nft(8) command that would make it, for `-v` and for errors.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -65,11 +66,13 @@ const fn map(name: &'static str, text: &'static str, key: Type, value: Type) -> 
     Set { name, text, key, value: Some(value), flags: NFT_SET_MAP }
 }
 
-const SETS: [Set; 8] = [
+const SETS: [Set; 10] = [
     set("bridges", "type ifname;", Type::IFNAME, 0),
     set("pairs", "type ifname . ifname;", Type::IFNAME.then(Type::IFNAME), 0),
     set("subnets", "type ipv4_addr; flags interval;", Type::IPV4, NFT_SET_INTERVAL),
     set("subnets6", "type ipv6_addr; flags interval;", Type::IPV6, NFT_SET_INTERVAL),
+    set("selves", "type ipv4_addr . ipv4_addr;", Type::IPV4.then(Type::IPV4), 0),
+    set("selves6", "type ipv6_addr . ipv6_addr;", Type::IPV6.then(Type::IPV6), 0),
     map(
         "ports",
         "type inet_proto . inet_service : ipv4_addr . inet_service;",
@@ -109,7 +112,7 @@ pub fn install(networks: &[Network], ports: &[Port]) -> Vec<Message> {
     let mut messages = vec![table(), delete(), table()];
     messages.extend(SETS.iter().zip(1..).map(|(set, id)| new_set(set, id)));
     messages.extend(networks.iter().flat_map(add_network));
-    messages.extend(ports.iter().map(add_port));
+    messages.extend(change_ports(&PortChange { added: ports.to_vec(), ..PortChange::default() }));
     for chain in chain::all() {
         messages.push(new_chain(&chain));
         messages.extend(chain.rules.iter().map(|rule| new_rule(chain.name, rule)));
@@ -157,30 +160,25 @@ fn byte_order(set: &Set) -> Vec<u8> {
 
 /// Makes the rules treat this bridge and its subnets as ours.
 pub fn add_network(network: &Network) -> Vec<Message> {
-    elements_of(network, NEWSETELEM, "add")
-}
-
-fn elements_of(network: &Network, kind: u16, verb: &str) -> Vec<Message> {
     let bridge = &network.bridge;
     let ifname = interface(bridge);
-    let change = |set: &str, elements: &Attributes, text: &str| {
-        let attributes = Attributes::default().text(1, TABLE).text(2, set).nest(3, elements);
-        message(kind, NLM_F_CREATE, attributes, format!("{verb} element inet {TABLE} {set} {{ {text} }}"))
-    };
-    let one = |key: &[u8]| Attributes::default().nest(1, &element(key));
+    let add =
+        |set: &str, key: &[u8], text: &str| elements(NEWSETELEM, NLM_F_CREATE, set, &element(key), text);
     let mut messages = vec![
-        change("bridges", &one(&ifname), &format!("\"{bridge}\"")),
-        change("pairs", &one(&[ifname, ifname].concat()), &format!("\"{bridge}\" . \"{bridge}\"")),
+        add("bridges", &ifname, &format!("\"{bridge}\"")),
+        add("pairs", &[ifname, ifname].concat(), &format!("\"{bridge}\" . \"{bridge}\"")),
     ];
-    messages.extend(network.hidden.iter().map(|net| {
-        let set = if matches!(net, IpNet::V4(_)) { "subnets" } else { "subnets6" };
-        let (first, behind) = bounds(net);
-        // An interval is its first key, and the first key behind it, marked NFT_SET_ELEM_INTERVAL_END.
-        let interval =
-            Attributes::default().nest(1, &element(&first)).nest(1, &element(&behind).number(3, 1));
-        change(set, &interval, &net.to_string())
-    }));
+    messages.extend(network.hidden.iter().map(add_subnet));
     messages
+}
+
+fn add_subnet(net: &IpNet) -> Message {
+    let set = if matches!(net, IpNet::V4(_)) { "subnets" } else { "subnets6" };
+    let (first, behind) = bounds(net);
+    // An interval is its first key, and the first key behind it, marked NFT_SET_ELEM_INTERVAL_END.
+    let interval = Attributes::default().nest(1, &element(&first)).nest(1, &element(&behind).number(3, 1));
+    let attributes = Attributes::default().text(1, TABLE).text(2, set).nest(3, &interval);
+    message(NEWSETELEM, NLM_F_CREATE, attributes, format!("add element inet {TABLE} {set} {{ {net} }}"))
 }
 
 /// The first address of a network, and the first one behind it.
@@ -202,22 +200,47 @@ pub fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Publishes a port. Refused if the same port of the same address is published already.
-pub fn add_port(port: &Port) -> Message {
-    change_port(port, &port.element(), NEWSETELEM, "add")
+/// A change of the published ports.
+#[derive(Default)]
+pub struct PortChange {
+    pub removed: Vec<Port>,
+    pub added: Vec<Port>,
+    /// Addresses of containers that no port leads to any more.
+    pub left: Vec<IpAddr>,
 }
 
-/// Takes a port back. Refused if it is not published.
-pub fn remove_port(port: &Port) -> Message {
-    change_port(port, &element(&port.key()), DELSETELEM, "delete")
+/// What comes from and goes to one of the added ports' containers, itself, is known as such from now on.
+///
+/// Refused if a removed port is not there, or the same port of the same address as an added one's is.
+pub fn change_ports(change: &PortChange) -> Vec<Message> {
+    let mut messages: Vec<Message> = change.removed.iter().map(remove_port).collect();
+    // Adding before deleting: somebody may have flushed the set.
+    messages.extend(change.left.iter().flat_map(|to| [itself(*to, NEWSETELEM), itself(*to, DELSETELEM)]));
+    let to: BTreeSet<IpAddr> = change.added.iter().map(|port| port.to).collect();
+    messages.extend(to.into_iter().map(|to| itself(to, NEWSETELEM)));
+    messages.extend(change.added.iter().map(add_port));
+    messages
 }
 
-fn change_port(port: &Port, element: &Attributes, kind: u16, verb: &str) -> Message {
+fn add_port(port: &Port) -> Message {
     let set = map_of(port.mapping.host_ip);
-    let elements = Attributes::default().nest(1, element);
-    let attributes = Attributes::default().text(1, TABLE).text(2, set).nest(3, &elements);
-    let flags = if kind == NEWSETELEM { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
-    let text = if kind == NEWSETELEM { port.text() } else { port.key_text() };
+    elements(NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, set, &port.element(), &port.text())
+}
+
+fn remove_port(port: &Port) -> Message {
+    elements(DELSETELEM, 0, map_of(port.mapping.host_ip), &element(&port.key()), &port.key_text())
+}
+
+fn itself(address: IpAddr, kind: u16) -> Message {
+    let set = if address.is_ipv4() { "selves" } else { "selves6" };
+    let key = [octets(address), octets(address)].concat();
+    elements(kind, NLM_F_CREATE, set, &element(&key), &format!("{address} . {address}"))
+}
+
+fn elements(kind: u16, flags: u16, set: &str, element: &Attributes, text: &str) -> Message {
+    let verb = if kind == NEWSETELEM { "add" } else { "delete" };
+    let list = Attributes::default().nest(1, element);
+    let attributes = Attributes::default().text(1, TABLE).text(2, set).nest(3, &list);
     message(kind, flags, attributes, format!("{verb} element inet {TABLE} {set} {{ {text} }}"))
 }
 

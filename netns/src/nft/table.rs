@@ -9,7 +9,7 @@ use stage::{Explain, shell};
 use super::chain;
 use super::encode::{Attributes, INET, IPV4, Message, datagram, transaction};
 use super::port::{self, MAPS, Port};
-use super::ruleset::{self, COMMENT, Network, TABLE};
+use super::ruleset::{self, COMMENT, Network, PortChange, TABLE};
 use crate::netlink::{Netlink, Refusal, end_of};
 
 const GETTABLE: u16 = 1;
@@ -110,9 +110,8 @@ impl Firewall {
     }
 
     /// Takes ports back and publishes others, at once.
-    pub fn change_ports(&self, removed: &[Port], added: &[Port]) -> Result<()> {
-        let removals = removed.iter().map(ruleset::remove_port);
-        self.change(removals.chain(added.iter().map(ruleset::add_port)).collect())
+    pub fn change_ports(&self, change: &PortChange) -> Result<()> {
+        self.change(ruleset::change_ports(change))
     }
 
     /// Puts the whole table in the place of what is there of it, at once.

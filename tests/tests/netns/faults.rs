@@ -69,7 +69,7 @@ fn whatever_a_kill_left_of_the_ground_the_next_container_completes() {
         host.run(&["netns", "undo", &id]).ok();
         let one = Container::new(&host, &[]);
         host.run(&["netns", "exec", &one.id, "--", "ping", "-qc1", "-W5", "172.29.0.1"]).ok();
-        host.sh("nft list table inet gocker | grep -c 'masquerade'").prints("1");
+        host.sh("nft list table inet gocker | grep -c 'masquerade'").prints("6");
         one.undo(&host);
         host.run(&["netns", "gc"]).ok();
         if killed.is_none() {

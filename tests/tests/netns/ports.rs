@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const IN_VAIN: Duration = Duration::from_millis(500);
 
 /// Where a client is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Place<'a> {
     Host,
     In(&'a str),
@@ -39,7 +39,7 @@ fn reach(host: &Host, place: Place, to: &str, server: &TcpListener) -> String {
     let to: SocketAddr = to.parse().unwrap();
     let mut stream = place
         .run(host, || TcpStream::connect_timeout(&to, PATIENCE))
-        .unwrap_or_else(|error| panic!("{to}: {error}\n{}", host.sh("nft list ruleset").stdout));
+        .unwrap_or_else(|error| panic!("{place:?} to {to}: {error}"));
     stream.write_all(b"hello").unwrap();
     drop(stream);
     let (mut accepted, from) = server.accept().unwrap();
@@ -90,23 +90,25 @@ fn serve_udp(host: &Host, one: &Container, port: u16) -> UdpSocket {
 
 /// Whether br_netfilter hands bridged packets to the rules of IPv4, which changes their way: where it can be chosen,
 /// each of both.
-fn both_kinds_of_bridges() -> Vec<Host> {
-    let kinds = ["0", "1"].map(|on| {
+fn both_kinds_of_bridges() -> Vec<(Host, bool)> {
+    let kinds = [false, true].map(|on| {
         let host = connected_host();
-        let chosen = host.sh(&format!("echo {on} > /proc/sys/net/bridge/bridge-nf-call-iptables"));
-        (chosen.code == 0).then(|| host.settled())
+        let number = u8::from(on);
+        let chosen = host.sh(&format!("echo {number} > /proc/sys/net/bridge/bridge-nf-call-iptables"));
+        (chosen.code == 0).then(|| (host.settled(), on))
     });
-    let chosen: Vec<Host> = kinds.into_iter().flatten().collect();
-    if chosen.is_empty() { vec![connected_host()] } else { chosen }
+    let chosen: Vec<_> = kinds.into_iter().flatten().collect();
+    if chosen.is_empty() { vec![(connected_host(), false)] } else { chosen }
 }
 
 #[test]
 fn a_port_is_reached_from_everywhere_and_the_server_sees_who_it_is_where_that_can_be() {
-    for host in both_kinds_of_bridges() {
+    for (host, bridge_turns) in both_kinds_of_bridges() {
         let one = Container::new(&host, &["-p", "8080:80", "--publish=5353:53/udp"]);
         let other = Container::new(&host, &[]);
         let (tcp, udp) = (serve(&host, &one, 80), serve_udp(&host, &one, 53));
         let (own, others) = (one.name(), other.name());
+        let neighbour = if bridge_turns { other.address() } else { "172.29.0.1" };
         for (place, to, seen) in [
             (Place::In("internet"), "192.0.2.1", "192.0.2.2"),
             (Place::Host, "192.0.2.1", "192.0.2.1"),
@@ -116,8 +118,8 @@ fn a_port_is_reached_from_everywhere_and_the_server_sees_who_it_is_where_that_ca
             (Place::Host, "127.0.0.9", "172.29.0.1"),
             (Place::In(&own), "192.0.2.1", "172.29.0.1"),
             (Place::In(&own), "172.29.0.1", "172.29.0.1"),
-            (Place::In(&others), "192.0.2.1", "172.29.0.1"),
-            (Place::In(&others), "172.29.0.1", "172.29.0.1"),
+            (Place::In(&others), "192.0.2.1", neighbour),
+            (Place::In(&others), "172.29.0.1", neighbour),
         ] {
             for _ in 0..3 {
                 assert_eq!(reach(&host, place, &format!("{to}:8080"), &tcp), seen, "{to}");
@@ -349,6 +351,7 @@ fn the_port_of_a_container_that_is_gone_can_be_had() {
     one.undo(&host);
     let server = serve(&host, &other, 80);
     reach(&host, Place::Host, "127.0.0.1:8080", &server);
+    drop(server);
     host.sh("nft list map inet gocker ports | grep -c comment; true").prints("0");
     // What nobody wants again, gc takes back.
     host.sh(&format!("ip netns delete {}; netns gc; nft list ruleset", other.name())).prints("");
