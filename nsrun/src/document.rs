@@ -98,8 +98,7 @@ pub enum Source {
 /// The document, from `--doc FILE` or from stdin.
 pub fn read(file: Option<&Path>) -> Result<(Document, Source)> {
     let Some(path) = file else {
-        let device = std::fs::metadata("/dev/stdin").is_ok_and(|meta| meta.file_type().is_char_device());
-        let source = if device { Source::Elsewhere } else { Source::Stdin };
+        let source = if Document::is_upstream()? { Source::Stdin } else { Source::Elsewhere };
         return Ok((Document::from_stdin()?, source));
     };
     let open = || -> Result<Document> {

@@ -1,6 +1,8 @@
 //! The document that flows down the pipe (stage/README.md, section 1).
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 
 use anyhow::{Context, Result, bail};
@@ -62,6 +64,17 @@ impl Document {
         Ok(Document { entries: vec![("gocker".to_owned(), serde_json::value::to_raw_value(&VERSION)?)] })
     }
 
+    /// Whether a stage upstream writes to stdin: it is no character device.
+    ///
+    /// # Errors
+    /// stdin cannot be looked at.
+    pub fn is_upstream() -> Result<bool> {
+        // Not by the name /dev/stdin, a link that udev makes and small hosts lack.
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned().context("cannot read the document")?;
+        let kind = File::from(stdin).metadata().context("cannot read the document")?.file_type();
+        Ok(!kind.is_char_device())
+    }
+
     /// The document on stdin.
     ///
     /// A character device (a terminal, `/dev/null`) means that there is no stage upstream: an empty document.
@@ -70,8 +83,7 @@ impl Document {
     /// stdin ended at once: code 3, because the stage upstream failed and has said why. What is not a
     /// document of version 1: code 2.
     pub fn from_stdin() -> Result<Document> {
-        let device = std::fs::metadata("/dev/stdin").is_ok_and(|m| m.file_type().is_char_device());
-        if device {
+        if !Document::is_upstream()? {
             return Document::new();
         }
         match Document::read(std::io::stdin().lock())? {

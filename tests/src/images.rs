@@ -189,8 +189,8 @@ pub fn once(path: &Path, make: impl FnOnce(&Path)) {
 pub fn store() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
+        remove_stores_of_the_dead();
         let root = bins::cache().join(format!("store-{}", std::process::id()));
-        std::fs::remove_dir_all(&root).ok();
         for name in IMAGES {
             let output = Command::new(bins::dir().join("pull"))
                 .arg("--root")
@@ -203,4 +203,15 @@ pub fn store() -> &'static Path {
         }
         root.join("pull")
     })
+}
+
+/// Nothing runs when a test process ends, so the next one clears up.
+fn remove_stores_of_the_dead() {
+    for entry in std::fs::read_dir(bins::cache()).unwrap().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix("store-"));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
 }

@@ -183,6 +183,19 @@ fn i2_a_character_device_on_stdin_is_no_upstream() {
 }
 
 #[test]
+fn i2_also_on_a_host_without_dev_stdin() {
+    let host = Host::new();
+    host.sh("mkdir /run/dev && mount -t tmpfs dev /run/dev && mknod /run/dev/null c 1 3 && mount --move /run/dev /dev").ok();
+    let host = host.settled();
+    for stage in &STAGES {
+        let document = host.run(stage.argv).json();
+        stage.undo(&host, &document);
+        let document = host.sh(&format!("{} <&-", stage.argv.join(" "))).json();
+        stage.undo(&host, &document);
+    }
+}
+
+#[test]
 fn i3_an_empty_stdin_is_a_failed_stage() {
     let host = Host::new();
     for stage in &STAGES {
