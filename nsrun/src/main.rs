@@ -15,6 +15,7 @@ mod options;
 mod record;
 mod report;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod stdio;

@@ -13,6 +13,8 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
+use crate::seccomp::bpf::Instruction;
+
 /// linux/sched.h; the constant of libc has the wrong width.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -106,6 +108,23 @@ pub fn reset_signals() {
         };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask().ok();
+}
+
+/// seccomp(2), SECCOMP_SET_MODE_FILTER. A descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER only.
+pub fn load_filter(program: &[Instruction], flags: libc::c_ulong) -> nix::Result<Option<OwnedFd>> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: `Instruction` has the layout of struct sock_filter, there are `len` of them, and the kernel only reads them.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    let fd = RawFd::try_from(Errno::result(answer)?).map_err(|_| Errno::EOVERFLOW)?;
+    if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+        return Ok(None);
+    }
+    // SAFETY: with that flag the answer is a new descriptor, which nobody else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// What mount_setattr(2) changes.

@@ -4,6 +4,7 @@ pub mod defaults;
 pub mod env;
 pub mod etc;
 pub mod image;
+pub mod seccomp;
 pub mod user;
 pub mod volume;
 
