@@ -1,6 +1,7 @@
 //! `nsrun exec ID COMMAND`: one process that enters a running container, its cgroup included.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
@@ -10,7 +11,7 @@ use stage::{Explain, RunRoot};
 
 use crate::call::Call;
 use crate::container::cgroup::Door;
-use crate::container::open_terminal;
+use crate::container::{become_root, drop_groups, open_terminal};
 use crate::document::Source;
 use crate::options::ExecOptions;
 use crate::record::{self, State};
@@ -19,16 +20,20 @@ use crate::spec::env::{self, Client};
 use crate::spec::image;
 use crate::start::{Start, current_root, die_with_parent, hide};
 use crate::stdio::Stdin;
-use crate::sys::{self, Fork};
+use crate::sys::{self, Fork, Parent};
 use crate::terminal::Callers;
 use crate::wait::{Signals, Watch};
 
 /// All but the cgroup's: on v2 clone3 moves the child to its cgroup as seen from this process's cgroup namespace.
-const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
-    .union(CloneFlags::CLONE_NEWPID)
-    .union(CloneFlags::CLONE_NEWUTS)
-    .union(CloneFlags::CLONE_NEWIPC)
-    .union(CloneFlags::CLONE_NEWNET);
+const NAMESPACES: [(&str, CloneFlags); 7] = [
+    ("user", CloneFlags::CLONE_NEWUSER),
+    ("mnt", CloneFlags::CLONE_NEWNS),
+    ("pid", CloneFlags::CLONE_NEWPID),
+    ("uts", CloneFlags::CLONE_NEWUTS),
+    ("ipc", CloneFlags::CLONE_NEWIPC),
+    ("net", CloneFlags::CLONE_NEWNET),
+    ("time", CloneFlags::from_bits_retain(0x80)),
+];
 
 pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
     stage::need_root()?;
@@ -51,27 +56,25 @@ pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
     // Before it can be seen from inside: nothing there may look into it or trace it (CVE-2016-9962). What the fork
     // below makes is the same; execve(2) makes the payload an ordinary process again.
     hide()?;
-    let target = state.pid.to_string();
-    stage::shell(&[
-        "nsenter", "--target", &target, "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup",
-    ]);
-    setns(&container, NAMESPACES)
-        .call("setns")
-        .with_context(|| format!("cannot enter container {}", options.id))?;
+    let proc = crate::container::root::open_proc_fs()?;
+    join(&container, &state).with_context(|| format!("cannot enter container {}", options.id))?;
     let start = prepare(options, &state, &client, (stdin, &callers))?;
-    let child =
-        match sys::fork_into(0, door.for_clone()).call("clone3").context("cannot start the command")? {
-            Fork::Parent(child) => child,
-            Fork::Child => {
-                drop(ours);
-                if let Err(error) = enter(&start, &door, &container, &childs) {
-                    childs.send_failure(&error);
-                }
-                sys::exit_now(i32::from(stage::Codes::NOT_RUN))
+    let child = match sys::fork_into(0, door.for_clone(), Parent::This)
+        .call("clone3")
+        .context("cannot start the command")?
+    {
+        Fork::Parent(child) => child,
+        Fork::Child => {
+            drop(ours);
+            if let Err(error) = enter(&start, (&door, &proc), &container, &childs) {
+                childs.send_failure(&error);
             }
-        };
+            sys::exit_now(i32::from(stage::Codes::NOT_RUN))
+        }
+    };
     drop(childs);
-    ours.go()?;
+    start.settings.write_score(proc.as_fd(), &child.pid.to_string())?;
+    ours.go(child.pid.as_raw())?;
     Watch::new(child, ours, &signals, callers).see_out(|| Ok(()))
 }
 
@@ -89,6 +92,25 @@ fn hold(state: &State) -> Result<OwnedFd> {
         bail!("container {} is not running", state.id);
     }
     Ok(pidfd)
+}
+
+/// Joins what the container has of its own: those that differ from the caller's.
+fn join(container: &OwnedFd, state: &State) -> Result<()> {
+    let target = format!("/proc/{}/ns", state.pid);
+    let is_other = |name: &str| {
+        let of = |dir: &str| std::fs::read_link(format!("{dir}/{name}")).ok();
+        of(&target) != of("/proc/self/ns")
+    };
+    let wanted: Vec<_> = NAMESPACES.iter().filter(|(name, _)| is_other(name)).collect();
+    let words = wanted.iter().map(|(name, _)| format!("--{}", if *name == "mnt" { "mount" } else { name }));
+    let words = ["nsenter".to_owned(), format!("--target={}", state.pid)].into_iter().chain(words);
+    stage::shell(&words.chain(["--cgroup".to_owned()]).collect::<Vec<_>>());
+    let flags = wanted.iter().fold(CloneFlags::empty(), |flags, (_, flag)| flags | *flag);
+    if flags.contains(CloneFlags::CLONE_NEWUSER) {
+        drop_groups()?;
+    }
+    setns(container, flags).call("setns")?;
+    if flags.contains(CloneFlags::CLONE_NEWUSER) { become_root() } else { Ok(()) }
 }
 
 /// The process to start: the container's own, as far as nothing else was typed. The account files are read inside.
@@ -112,7 +134,9 @@ fn prepare(
     let cwd = container.cwd().to_str();
     let mut process: Process = container.clone();
     if user.uid() != container.user().uid() {
-        process.set_capabilities(Some(crate::spec::defaults::capabilities(user.uid())));
+        let sets = container.capabilities().clone().unwrap_or_default();
+        let bounding = sets.bounding().clone().unwrap_or_default();
+        process.set_capabilities(Some(crate::spec::defaults::capabilities(user.uid(), &bounding)));
     }
     process
         .set_terminal(Some(wanted.tty))
@@ -120,12 +144,15 @@ fn prepare(
         .set_env(Some(variables))
         .set_cwd(image::cwd(wanted.workdir.as_deref(), cwd)?)
         .set_user(user);
-    Start::new(&process, &accounts, stdin, callers.as_ref().and_then(Callers::window))
+    let start = Start::new(&process, &accounts, stdin, callers.as_ref().and_then(Callers::window))?;
+    let start = state.linux.iter().try_fold(start, Start::with)?;
+    start.under(state.filter.clone(), state.id.as_str(), Path::new("/"))
 }
 
 /// In the child, which is in all namespaces but one.
-fn enter(start: &Start, door: &Door, container: &OwnedFd, line: &End) -> Result<()> {
+fn enter(start: &Start, (door, proc): (&Door, &OwnedFd), container: &OwnedFd, line: &End) -> Result<()> {
     die_with_parent()?;
+    start.settings.write_labels(proc.as_fd())?;
     // Its limits first, then the namespace in which its cgroup is the root.
     door.enter()?;
     setns(container.as_fd(), CloneFlags::CLONE_NEWCGROUP)

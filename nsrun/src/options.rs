@@ -70,12 +70,53 @@ pub struct ContainerOptions {
     /// Bind a path of the host; OPTS: ro rw z Z [r]private [r]slave [r]shared, by commas
     #[arg(long, value_name = "SRC:DST[:OPTS]")]
     pub volume: Vec<String>,
+    /// Mount: type=bind|tmpfs,src=PATH,dst=PATH[,ro][,bind-propagation=...][,tmpfs-size=...]
+    #[arg(long, value_name = "SPEC")]
+    pub mount: Vec<String>,
+    /// Mount an empty file system in memory; OPTS: rw size=BYTES mode=OCTAL exec ..., by commas
+    #[arg(long, value_name = "DIR[:OPTS]")]
+    pub tmpfs: Vec<String>,
+    /// Size of /dev/shm; units b k m g [default: 64m]
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<String>,
+    /// Give the container a device of the host
+    #[arg(long, value_name = "DEVICE[:PATH[:rwm]]")]
+    pub device: Vec<String>,
+    /// Limit a resource of the process (getrlimit(2)): nofile, core, ...; -1 is no limit
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
+    /// Set a kernel parameter of the container's namespaces
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub sysctl: Vec<String>,
+    #[command(flatten)]
+    pub security: SecurityOptions,
     /// Add a line to /etc/hosts; the address may be host-gateway
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub add_host: Vec<String>,
     /// The command and its arguments [default: the image's]
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// What the container may do.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SecurityOptions {
+    /// Let the container have a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_add: Vec<String>,
+    /// Take a capability away, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_drop: Vec<String>,
+    /// seccomp=FILE|unconfined|builtin, no-new-privileges, apparmor=NAME, selinux=LABEL, systempaths=unconfined
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<String>,
+    /// All capabilities and devices, no system call filter, nothing hidden: no protection from the container
+    #[arg(long)]
+    pub privileged: bool,
+    /// User namespace: host, ID:SIZE for users and groups from ID on, or a name of /etc/subuid and /etc/subgid
+    /// [default: host]
+    #[arg(long, value_name = "IDS")]
+    pub userns: Option<String>,
 }
 
 /// Options of a run alone.

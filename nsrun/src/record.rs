@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use nix::unistd::Pid;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Linux, Process};
 use serde::{Deserialize, Serialize};
 use stage::{Durability, Explain, Id, RunRoot};
 
 use crate::document::Cgroup;
+use crate::seccomp::Filter;
 use crate::spec::etc::EtcFile;
 
 const STATE: &str = "state.json";
@@ -30,6 +31,11 @@ pub struct State {
     pub cgroup: Option<Cgroup>,
     /// What `exec` starts from.
     pub process: Process,
+    /// What the configuration says of every process, as far as the kernel does not say it of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linux: Option<Linux>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
 }
 
 /// The directory of all records.

@@ -35,6 +35,8 @@ pub struct End(OwnedFd);
 /// What nsrun hears.
 #[derive(Debug)]
 pub enum Heard {
+    /// The process that becomes the payload, from the one in between: its pid and a descriptor of it.
+    Child(i32, OwnedFd),
     /// The master end of the payload's terminal.
     Terminal(OwnedFd),
     /// Why the payload never started.
@@ -58,19 +60,25 @@ impl AsFd for End {
 }
 
 impl End {
-    /// To the child: what must be on disk is there.
-    pub fn go(&self) -> Result<()> {
-        match self.send(b"go", &[]) {
+    /// To the child: it may go on. It learns its pid as the host counts.
+    pub fn go(&self, pid: i32) -> Result<()> {
+        match self.send(&pid.to_ne_bytes(), &[]) {
             // It has failed, and its reason is on the way.
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             sent => sent.context("cannot start the command: sendmsg"),
         }
     }
 
-    /// In the child: waits for the word. `false`: nsrun is gone.
-    pub fn may_go(&self) -> bool {
-        let mut word = [0u8; 2];
-        self.receive(&mut word).is_ok_and(|(length, _)| length == 2)
+    /// In the child: waits for the word, and is told its own pid. `None`: nsrun is gone.
+    pub fn may_go(&self) -> Option<i32> {
+        let mut word = [0u8; 4];
+        let heard = self.receive(&mut word).is_ok_and(|(length, _)| length == word.len());
+        heard.then(|| i32::from_ne_bytes(word))
+    }
+
+    pub fn send_child(&self, pid: i32, pidfd: BorrowedFd) -> Result<()> {
+        let sent = self.send(pid.to_string().as_bytes(), &[pidfd.as_raw_fd()]);
+        sent.context("cannot hand over the container: sendmsg")
     }
 
     pub fn send_terminal(&self, master: BorrowedFd) -> Result<()> {
@@ -96,7 +104,10 @@ impl End {
         let mut text = vec![0; MAX];
         let (length, fd) = self.receive(&mut text).context("cannot hear from the command: recvmsg")?;
         match (length, fd) {
-            (_, Some(master)) => Ok(Heard::Terminal(master)),
+            (length, Some(fd)) => match std::str::from_utf8(&text[..length])?.parse() {
+                Ok(pid) => Ok(Heard::Child(pid, fd)),
+                Err(_) => Ok(Heard::Terminal(fd)),
+            },
             (0, None) => Ok(Heard::Closed),
             (length, None) => Ok(Heard::Failed(decoded(&text[..length])?)),
         }

@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxSeccomp, Mount, Spec};
 use stage::{Codes, Document, Explain, Id, RunRoot, Section};
 
 use crate::call::Call;
 use crate::container::Container;
 use crate::container::cgroup::Door;
+use crate::container::identity::all_capabilities;
 use crate::container::root::Root;
 use crate::document::{self, Sections, Source};
 use crate::facts::Facts;
 use crate::options::{ContainerOptions, RunOptions, SpecOptions};
 use crate::record::{self, State};
+use crate::seccomp::Filter;
 use crate::spec::env::Client;
+use crate::spec::seccomp::Here;
+use crate::spec::security::{Seccomp, Security};
 use crate::spec::user::Accounts;
 use crate::spec::volume::Volume;
 use crate::spec::{self, Host, Net, Plan};
@@ -67,7 +71,10 @@ fn live(
     let stdin =
         if options.process.tty { Stdin::Null } else { Stdin::of(options.process.interactive, input.source)? };
     let window = callers.as_ref().and_then(Callers::window);
-    let start = Start::new(process, accounts, stdin, window)?;
+    let linux = spec.linux().as_ref().context("the configuration has no section linux")?;
+    let filter = linux.seccomp().as_ref().map(Filter::compile).transpose()?;
+    let start = Start::new(process, accounts, stdin, window)?.with(linux)?;
+    let start = start.under(filter.clone(), input.id.as_str(), dir)?;
     let door = Door::open(input.sections.cgroup.as_ref())?;
     let container = Container { spec, start: &start, door, init: options.init };
     let (child, line) = container.launch()?;
@@ -78,13 +85,31 @@ fn live(
         start_time: record::start_time(child.pid).unwrap_or(0),
         cgroup: input.sections.cgroup.clone(),
         process: process.clone(),
+        linux: of_every_process(linux),
+        filter,
     };
-    let recorded = state.write(dir).and_then(|()| line.go());
+    let recorded = state.write(dir).and_then(|()| line.go(state.pid));
     let watch = Watch::new(child, line, signals, callers);
     match recorded {
         Err(error) => watch.give_up(error),
         Ok(()) => watch.see_out(|| facts.running(&input.id, dir, (state.pid, state.start_time))),
     }
+}
+
+/// As much of it as `exec` must repeat.
+fn of_every_process(linux: &Linux) -> Option<Linux> {
+    if linux.personality().is_none() && linux.memory_policy().is_none() {
+        return None;
+    }
+    let mut own = Linux::rootless(0, 0);
+    own.set_namespaces(None)
+        .set_uid_mappings(None)
+        .set_gid_mappings(None)
+        .set_masked_paths(None)
+        .set_readonly_paths(None)
+        .set_personality(linux.personality().clone())
+        .set_memory_policy(linux.memory_policy().clone());
+    Some(own)
 }
 
 pub fn spec(_roots: &RunRoot, options: &SpecOptions) -> Result<()> {
@@ -145,17 +170,63 @@ fn plan(options: &ContainerOptions, input: &Input, files: Option<&Path>) -> Resu
     }
     let inside = open_root(&root)?;
     let volumes = options.volume.iter().map(|text| volume(text)).collect::<Result<_>>()?;
+    let security = Security::of(&options.security, &all_capabilities())?;
     let facts = spec::Facts {
         id: input.id.clone(),
         accounts: accounts(&inside)?,
         root,
         files: files.map(Path::to_owned),
         volumes,
+        mounts: mounts(options)?,
+        devices: devices(options)?,
+        ids: ids(options)?,
+        seccomp: filter(&security)?,
+        security,
         client: Client::read(&options.process.env_file)?,
         host: host(&spec::net(options.network, &input.sections)?),
     };
     let plan = spec::build(options, &input.sections, &facts)?;
     Ok((plan, facts.accounts))
+}
+
+/// `--tmpfs` and `--mount`.
+fn mounts(options: &ContainerOptions) -> Result<Vec<Mount>> {
+    let tmpfs = options.tmpfs.iter().map(|text| spec::mount::tmpfs(text));
+    tmpfs.chain(options.mount.iter().map(|text| spec::mount::parse(text))).collect()
+}
+
+fn devices(options: &ContainerOptions) -> Result<Vec<LinuxDevice>> {
+    let mut devices = if options.security.privileged { spec::device::all()? } else { Vec::new() };
+    for text in &options.device {
+        devices.extend(spec::device::devices(text)?);
+    }
+    Ok(devices)
+}
+
+fn ids(options: &ContainerOptions) -> Result<spec::ids::Maps> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let wanted = options.security.userns.as_deref();
+    let named = wanted.is_some_and(|text| text != "host" && !text.contains(':'));
+    let (users, groups) =
+        if named { (read("/etc/subuid"), read("/etc/subgid")) } else { (String::new(), String::new()) };
+    spec::ids::maps(wanted, &users, &groups)
+}
+
+/// The system calls that the options allow.
+fn filter(security: &Security) -> Result<Option<LinuxSeccomp>> {
+    match &security.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default => Ok(Some(spec::seccomp::builtin(&security.bounding))),
+        Seccomp::Profile(path) => {
+            let release = rustix::system::uname();
+            let kernel = release.release().to_str().ok().and_then(spec::seccomp::version);
+            let here = Here {
+                bounding: &security.bounding,
+                kernel: kernel.context("cannot tell the kernel's version")?,
+            };
+            spec::seccomp::profile(path, &here).map(Some)
+        }
+    }
 }
 
 fn open_root(path: &Path) -> Result<Root> {

@@ -2,21 +2,24 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use oci_spec::runtime::Process;
-use rustix::fs::{AtFlags, FileType};
+use oci_spec::runtime::{Linux, Process};
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::termios::Winsize;
 use stage::{Codes, Explain};
 
 use crate::call::Call;
 use crate::container::identity::Identity;
 use crate::container::root::{Kind, Links, Root};
+use crate::container::settings::Settings;
 use crate::report::End;
+use crate::seccomp::{Connection, Filter};
 use crate::spec::env;
 use crate::spec::user::Accounts;
 use crate::stdio::{self, Stdin};
@@ -32,9 +35,19 @@ pub struct Start {
     candidates: Vec<CString>,
     cwd: PathBuf,
     pub identity: Identity,
+    pub settings: Settings,
     pub terminal: bool,
     pub window: Option<Winsize>,
     pub stdin: Stdin,
+    filter: Option<Filter>,
+    listener: Option<Connection>,
+}
+
+/// A program that may be executed.
+struct Program<'a> {
+    path: &'a CString,
+    /// What it is, if it is there.
+    kind: Option<FileType>,
 }
 
 impl Start {
@@ -60,10 +73,29 @@ impl Start {
             program,
             cwd: process.cwd().clone(),
             identity: Identity::of(process),
+            settings: Settings::of(process)?,
             terminal: process.terminal().unwrap_or(false),
-            window,
+            window: window.or_else(|| process.console_size().as_ref().and_then(window_of)),
             stdin,
+            filter: None,
+            listener: None,
         })
+    }
+
+    /// With what a container's configuration says of all its processes.
+    ///
+    /// # Errors
+    /// A field of it cannot be honoured.
+    pub fn with(mut self, linux: &Linux) -> Result<Start> {
+        self.settings = self.settings.with(linux)?;
+        Ok(self)
+    }
+
+    /// Under a filter; who is to be asked by it is connected to now, as long as the host's paths mean what they do.
+    pub fn under(mut self, filter: Option<Filter>, id: &str, bundle: &Path) -> Result<Start> {
+        self.listener = filter.as_ref().map(|filter| filter.connect(id, bundle)).transpose()?.flatten();
+        self.filter = filter;
+        Ok(self)
     }
 
     /// Becomes the payload. `root` is this process's root by now. Returns only what went wrong, or nothing if nsrun
@@ -79,19 +111,26 @@ impl Start {
             Some(slave) => stdio::take_terminal(slave.as_fd())?,
             None => stdio::arrange(&self.stdin, root)?,
         }
-        // 3. The ids and capabilities; from here on it can do no more than the payload.
-        self.identity.assume()?;
-        // 4. Changing ids has made it as dumpable as fs.suid_dumpable says, and cleared the death signal. nsrun's word comes after it is set again: if nsrun died
-        //    before, the word never comes; if it dies later, the signal does.
+        // 3. What takes privileges: limits, priorities.
+        self.settings.apply()?;
+        // 4. The ids and capabilities; from here on it can do no more than the payload, but load a filter.
+        self.identity.assume(self.filter.is_some())?;
+        // 5. Changing ids has made it as dumpable as fs.suid_dumpable says, and cleared the death signal. nsrun's word
+        //    comes after it is set again: if nsrun died before, the word never comes; if it dies later, the signal does.
         hide()?;
         die_with_parent()?;
-        if !line.may_go() {
-            return Ok(());
-        }
-        // 5. Nothing that nsrun or its caller has open goes along. After every open, before execve.
+        let Some(pid) = line.may_go() else { return Ok(()) };
+        let program = self.choose(root)?;
+        // 6. Nothing that nsrun or its caller has open goes along. After every open, before execve.
         sys::close_all_at_exec().call("close_range").context("cannot close what is open")?;
         sys::reset_signals();
-        self.execute(root)
+        // 7. The filter last of all: it need not allow anything of the above, nor does the capability to load it
+        //    survive execve, which computes the payload's anew.
+        if let Some(filter) = &self.filter {
+            filter.load(self.listener.as_ref(), pid)?;
+        }
+        let errno = sys::execve(program.path, &self.argv, &self.env);
+        self.failed(root, &program, errno)
     }
 
     fn enter_cwd(&self, root: &Root) -> Result<()> {
@@ -106,22 +145,35 @@ impl Start {
         enter().with_context(|| format!("cannot work in {}", self.cwd.display()))
     }
 
-    fn execute(&self, root: &Root) -> Result<()> {
+    /// The program, found with the rights that the payload will have.
+    fn choose(&self, root: &Root) -> Result<Program<'_>> {
         let mut refused = None;
         for path in &self.candidates {
-            let errno = match magic_link(root, path) {
-                true => Errno::ELOOP,
-                false => sys::execve(path, &self.argv, &self.env),
-            };
-            match errno {
-                Errno::ENOENT | Errno::ENOTDIR if self.is_searched() => {}
+            let shown = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+            let there = root.find(shown, Links::InRoot);
+            if shown.is_absolute() && matches!(there, Err(rustix::io::Errno::LOOP)) {
+                // `/proc/self/exe` and its like: executing it would run nsrun's own file inside the container, where
+                // another process could write to it (CVE-2019-5736). Beside this, the file is in use for as long as
+                // nsrun waits (ETXTBSY), and processes of nsrun inside are not dumpable, so their `/proc/PID/exe`
+                // opens for nobody there. ELOOP is also execve's answer to a real loop.
+                self.failed(root, &Program { path, kind: None }, Errno::ELOOP)?;
+            }
+            let stat = there.and_then(|place| rustix::fs::statat(place, c"", AtFlags::EMPTY_PATH));
+            let kind = stat.ok().map(|stat| FileType::from_raw_mode(stat.st_mode));
+            let program = Program { path, kind };
+            if !self.is_searched() {
+                return Ok(program);
+            }
+            let access = rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS);
+            match (kind, access) {
+                (Some(FileType::RegularFile), Ok(())) => return Ok(program),
                 // As a shell does: another directory may have one that can be executed.
-                Errno::EACCES if self.is_searched() => refused = Some((path, errno)),
-                errno => return self.failed(root, path, errno),
+                (Some(_), _) => refused = refused.or(Some(program)),
+                (None, _) => {}
             }
         }
         match refused {
-            Some((path, errno)) => self.failed(root, path, errno),
+            Some(program) => self.failed(root, &program, Errno::EACCES).map(|()| program),
             None => Err(anyhow!("exec: {:?}: executable file not found in $PATH", self.program))
                 .code(Codes::NOT_FOUND),
         }
@@ -132,20 +184,15 @@ impl Start {
     }
 
     /// Says what execve(2) means by its error: the code follows from the errno alone.
-    fn failed(&self, root: &Root, path: &CString, errno: Errno) -> Result<()> {
-        let shown = path.to_string_lossy();
+    fn failed(&self, root: &Root, program: &Program, errno: Errno) -> Result<()> {
+        let shown = program.path.to_string_lossy();
         let code = match errno {
             Errno::ENOENT | Errno::ENOTDIR => Codes::NOT_FOUND,
             _ => Codes::NOT_EXECUTABLE,
         };
         let failed: Result<()> =
             Err(anyhow!(errno)).context("execve").context(format!("cannot execute {shown}"));
-        let there = root.find(Path::new(shown.as_ref()), Links::InRoot);
-        let kind = there.as_ref().ok().and_then(|place| {
-            let stat = rustix::fs::statat(place, c"", AtFlags::EMPTY_PATH).ok()?;
-            Some(FileType::from_raw_mode(stat.st_mode))
-        });
-        match (errno, kind) {
+        match (errno, program.kind) {
             (Errno::EACCES, Some(FileType::Directory)) => failed.hint("it is a directory"),
             (Errno::EACCES, Some(FileType::RegularFile)) => {
                 failed.hint(format!("is it executable for user {}?", self.identity.uid()))
@@ -170,19 +217,6 @@ fn interpreter_missing(root: &Root, path: &Path) -> String {
     }
 }
 
-/// `/proc/self/exe` and its like: executing it would run nsrun's own file inside the container, where another process
-/// could write to it (CVE-2019-5736). Beside this, the file is in use for as long as nsrun waits (ETXTBSY), and
-/// processes of nsrun inside are not dumpable, so their `/proc/PID/exe` opens for nobody there.
-fn magic_link(root: &Root, path: &CString) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    if !path.is_absolute() {
-        return false;
-    }
-    // ELOOP is also execve's answer to a real loop.
-    matches!(root.find(path, Links::InRoot), Err(rustix::io::Errno::LOOP))
-}
-
 /// Keeps the processes of the container from looking into this one, or tracing it, until execve(2) (CVE-2016-9962).
 pub fn hide() -> Result<()> {
     prctl::set_dumpable(false).context("prctl").context("cannot hide the set-up from the container")
@@ -191,6 +225,12 @@ pub fn hide() -> Result<()> {
 /// Has the kernel kill this process when nsrun ends.
 pub fn die_with_parent() -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("prctl").context("cannot tie the command to nsrun")
+}
+
+/// Of a console of the configuration; one without a size has the terminal's own.
+fn window_of(size: &oci_spec::runtime::Box) -> Option<Winsize> {
+    let (rows, columns) = (u16::try_from(size.height()).ok()?, u16::try_from(size.width()).ok()?);
+    (rows > 0 || columns > 0).then_some(Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
 }
 
 /// A program without a slash is searched; relative directories of PATH are not: what is run must not depend on where.

@@ -32,18 +32,30 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// Whose child a new process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    This,
+    /// The parent of this process (CLONE_PARENT).
+    Ours,
+}
+
 /// clone3(2) with fork's semantics: the child has `namespaces` (CLONE_NEW*) of its own, and is in `cgroup` (a
 /// directory of cgroup v2) from its first instruction.
 ///
 /// The caller has asked [`is_single_threaded`].
-pub fn fork_into(namespaces: i32, cgroup: Option<BorrowedFd>) -> nix::Result<Fork> {
+pub fn fork_into(namespaces: i32, cgroup: Option<BorrowedFd>, parent: Parent) -> nix::Result<Fork> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_PIDFD | namespaces;
     // SAFETY: every field is an integer, and zero is the value of "not used" for each.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = u64::from(flags.cast_unsigned());
     args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    match parent {
+        Parent::This => args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned()),
+        // It gets this process's own exit signal, and no other may be named.
+        Parent::Ours => args.flags |= u64::from(libc::CLONE_PARENT.cast_unsigned()),
+    }
     if let Some(fd) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(fd.as_raw_fd().cast_unsigned());
@@ -110,6 +122,16 @@ pub fn reset_signals() {
     nix::sys::signal::SigSet::empty().thread_set_mask().ok();
 }
 
+/// A new, empty session keyring in place of the caller's (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING).
+pub fn leave_session_keyring() -> nix::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: without a name no memory is passed.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    };
+    Errno::result(answer).map(drop)
+}
+
 /// seccomp(2), SECCOMP_SET_MODE_FILTER. A descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER only.
 pub fn load_filter(program: &[Instruction], flags: libc::c_ulong) -> nix::Result<Option<OwnedFd>> {
     let program = libc::sock_fprog {
@@ -127,32 +149,98 @@ pub fn load_filter(program: &[Instruction], flags: libc::c_ulong) -> nix::Result
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// struct sched_attr (linux/sched/types.h).
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+    pub util_min: u32,
+    pub util_max: u32,
+}
+
+/// sched_setattr(2) on this process.
+pub fn set_scheduler(attr: &SchedAttr) -> nix::Result<()> {
+    // SAFETY: `attr` has the layout of struct sched_attr and says its size; the kernel only reads it.
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attr), 0) }).map(drop)
+}
+
+/// ioprio_set(2) on this process; class and level in one number.
+pub fn set_io_priority(priority: i32) -> nix::Result<()> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: no memory is passed.
+    Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority) }).map(drop)
+}
+
+pub fn set_personality(personality: libc::c_ulong) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    Errno::result(unsafe { libc::personality(personality) }).map(drop)
+}
+
+/// set_mempolicy(2), for nodes 0 to 63.
+pub fn set_memory_policy(mode: i32, nodes: u64) -> nix::Result<()> {
+    // The kernel takes the number of bits to be one more than it is.
+    let (mask, bits) = if nodes == 0 { (std::ptr::null(), 0) } else { (&raw const nodes, 65usize) };
+    // SAFETY: the kernel reads 64 bits from `mask`, if it is not null.
+    Errno::result(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
+}
+
+/// prlimit(2); 0 is this process.
+pub fn limit(pid: i32, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel only reads `limit`; there is no old limit to write.
+    let answer = unsafe { libc::prlimit64(pid, resource, &raw const limit, std::ptr::null_mut()) };
+    Errno::result(answer).map(drop)
+}
+
 /// What mount_setattr(2) changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     pub set: MountAttrFlags,
     pub clear: MountAttrFlags,
-    /// Empty: it stays as it is.
-    pub propagation: MountPropagationFlags,
 }
 
 impl Attributes {
     pub fn none() -> Attributes {
-        Attributes {
-            set: MountAttrFlags::empty(),
-            clear: MountAttrFlags::empty(),
-            propagation: MountPropagationFlags::empty(),
-        }
+        Attributes { set: MountAttrFlags::empty(), clear: MountAttrFlags::empty() }
     }
 }
 
 /// mount_setattr(2) on the mount of `fd`, and on those below it if `recursive`.
 pub fn mount_setattr(fd: BorrowedFd, attributes: Attributes, recursive: bool) -> nix::Result<()> {
+    let none = MountPropagationFlags::empty();
+    change_mount(fd, attributes, none, None, recursive)
+}
+
+/// Sets how mounts are passed on; otherwise as [`mount_setattr`].
+pub fn set_propagation(fd: BorrowedFd, kind: MountPropagationFlags, recursive: bool) -> nix::Result<()> {
+    change_mount(fd, Attributes::none(), kind, None, recursive)
+}
+
+/// Shows the ids of files as `user_namespace` maps them (mount_setattr(2), "ID-mapped mounts").
+pub fn set_idmap(fd: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> nix::Result<()> {
+    let map = Attributes { set: MountAttrFlags::MOUNT_ATTR_IDMAP, ..Attributes::none() };
+    change_mount(fd, map, MountPropagationFlags::empty(), Some(user_namespace), recursive)
+}
+
+fn change_mount(
+    fd: BorrowedFd,
+    attributes: Attributes,
+    propagation: MountPropagationFlags,
+    user_namespace: Option<BorrowedFd>,
+    recursive: bool,
+) -> nix::Result<()> {
     let mut attr = libc::mount_attr {
         attr_set: u64::from(attributes.set.bits()),
         attr_clr: u64::from(attributes.clear.bits()),
-        propagation: u64::from(attributes.propagation.bits()),
-        userns_fd: 0,
+        propagation: u64::from(propagation.bits()),
+        userns_fd: user_namespace.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, `attr` has the size that is passed, both outlive the call.

@@ -162,6 +162,7 @@ impl<'a> Watch<'a> {
                 }
                 Ok(false)
             }
+            Heard::Child(..) => anyhow::bail!("cannot start the command: it was started twice"),
             Heard::Closed => {
                 self.line = None;
                 Ok(true)
@@ -208,7 +209,7 @@ fn readable(fd: Option<BorrowedFd>) -> bool {
 }
 
 /// Waits for the end of the process, which for PID 1 is the end of all processes of its namespace.
-fn reap(child: &Child) -> Result<u8> {
+pub fn reap(child: &Child) -> Result<u8> {
     loop {
         match waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED) {
             Err(Errno::EINTR) => {}

@@ -9,7 +9,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
@@ -79,11 +78,6 @@ impl Door {
         }
         Ok(())
     }
-}
-
-/// A cgroup namespace whose root is where the process is now: after [`Door::enter`], never before.
-pub fn unshare_namespace() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWCGROUP).call("unshare").context("cannot make a cgroup namespace")
 }
 
 /// Mounts what the container may see of its cgroups: on v2 its own directory; on v1 a directory for each hierarchy,

@@ -96,15 +96,19 @@ impl Identity {
         self.uid
     }
 
-    /// Applies it to this process; what it could do before, it cannot do afterwards.
-    pub fn assume(&self) -> Result<()> {
+    /// Applies it to this process; what it could do before, it cannot do afterwards, until execve(2) has made it so but
+    /// for one thing, if `filter` asks for it: to load a filter.
+    pub fn assume(&self, filter: bool) -> Result<()> {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         // 1. The bounding set, which needs CAP_SETPCAP.
         self.bound().context("cannot drop capabilities")?;
         // 2. The groups, which need CAP_SETGID, and the ids. What is permitted must survive leaving uid 0.
-        self.set_ids().with_context(|| format!("cannot become user {}:{}", self.uid, self.gid))?;
+        // With no_new_privs everybody may load a filter.
+        let keep =
+            if filter && !self.no_new_privs { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
+        self.set_ids(keep).with_context(|| format!("cannot become user {}:{}", self.uid, self.gid))?;
         // 3. What is permitted at all, then ambient ones, which must be permitted and inheritable.
-        self.set_capabilities().context("cannot set capabilities")?;
+        self.set_capabilities(keep).context("cannot set capabilities")?;
         if self.no_new_privs {
             rustix::thread::set_no_new_privs(true).call("prctl").context("cannot set no_new_privs")?;
         }
@@ -126,9 +130,9 @@ impl Identity {
         Ok(())
     }
 
-    fn set_ids(&self) -> Result<()> {
+    fn set_ids(&self, keep: CapabilitySet) -> Result<()> {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        if self.uid != 0 && !self.sets.permitted.is_empty() {
+        if self.uid != 0 && !(self.sets.permitted | keep).is_empty() {
             rustix::thread::set_keep_capabilities(true).call("prctl")?;
         }
         rustix::thread::set_thread_groups(&self.groups).call("setgroups")?;
@@ -136,8 +140,10 @@ impl Identity {
         rustix::thread::set_thread_res_uid(uid, uid, uid).call("setresuid")
     }
 
-    fn set_capabilities(&self) -> Result<()> {
-        rustix::thread::set_capabilities(None, self.sets).call("capset")?;
+    fn set_capabilities(&self, keep: CapabilitySet) -> Result<()> {
+        let CapabilitySets { effective, permitted, inheritable } = self.sets;
+        let sets = CapabilitySets { effective: effective | keep, permitted: permitted | keep, inheritable };
+        rustix::thread::set_capabilities(None, sets).call("capset")?;
         for number in 0..64 {
             let one = CapabilitySet::from_bits_retain(1 << number);
             if self.ambient.contains(one) {
@@ -146,6 +152,15 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Those that this process could give to another.
+pub fn all_capabilities() -> HashSet<Capability> {
+    let has = |number: usize| {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::capability_is_in_bounding_set(one).unwrap_or(false)
+    };
+    (0..NUMBERED.len()).filter(|number| has(*number)).map(|number| NUMBERED[number]).collect()
 }
 
 fn bits(set: Option<&HashSet<Capability>>) -> CapabilitySet {
@@ -169,7 +184,7 @@ mod tests {
 
     #[test]
     fn dockers_default_set_has_its_known_value() {
-        let defaults = crate::spec::defaults::capabilities(0);
+        let defaults = crate::spec::defaults::capabilities(0, &crate::spec::defaults::CAPABILITIES.into());
         assert_eq!(bits(defaults.bounding().as_ref()).bits(), 0xa804_25fb);
     }
 }

@@ -19,15 +19,16 @@ use super::root::Root;
 use crate::call::Call;
 use crate::report::End;
 use crate::start::Start;
-use crate::sys::{self, Fork};
+use crate::sys::{self, Fork, Parent};
 use crate::wait::forwarded;
 
 /// Forks the payload and sees it to its end. Returns in the payload only, with what kept it from starting.
 pub fn reap(start: &Start, root: &Root, slave: Option<OwnedFd>, line: &End) -> Result<()> {
-    let payload = match sys::fork_into(0, None).call("clone3").context("cannot start the command")? {
-        Fork::Child => return start.become_payload(root, slave, line),
-        Fork::Parent(child) => child.pid,
-    };
+    let payload =
+        match sys::fork_into(0, None, Parent::This).call("clone3").context("cannot start the command")? {
+            Fork::Child => return start.become_payload(root, slave, line),
+            Fork::Parent(child) => child.pid,
+        };
     drop(slave);
     stay_alone()?;
     // Its end of the line would hide from nsrun that the payload's program has begun.

@@ -51,7 +51,7 @@ fn hide_directory(root: &Root, path: &Path, place: &OwnedFd, empty: &mut Option<
 
 /// Makes each path, with everything below, read-only by a mount of it over itself.
 pub fn make_read_only<S: AsRef<Path>>(root: &Root, paths: &[S]) -> Result<()> {
-    let flags = Flags::parse(&["ro".to_owned()]);
+    let flags = Flags::parse(&["rro".to_owned()]);
     for path in paths.iter().map(AsRef::as_ref) {
         let done = match find(root, path) {
             Ok(None) => continue,

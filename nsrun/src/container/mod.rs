@@ -2,35 +2,42 @@
 //! the payload. It knows no image, no document and no option.
 
 pub mod cgroup;
+mod check;
+mod copy_up;
 mod dev;
-mod flags;
+pub mod flags;
 pub mod identity;
 mod init;
 mod masks;
 mod mounts;
+mod namespaces;
 mod pty;
 pub mod root;
+pub mod settings;
+mod trees;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nix::sched::{CloneFlags, setns};
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::unistd::Pid;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
-use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::fs::Mode;
+use rustix::mount::UnmountFlags;
 
 use crate::call::Call;
-use crate::report::{self, End};
+use crate::report::{self, End, Heard};
 use crate::start::{Start, current_root, die_with_parent, hide};
-use crate::sys::{self, Child, Fork};
+use crate::sys::{self, Child, Fork, Parent};
 use cgroup::Door;
-use root::{Root, magic};
+use namespaces::Namespaces;
+use root::Root;
+use trees::Trees;
 
+pub use check::check;
+pub use namespaces::{become_root, drop_groups};
 pub use pty::open as open_terminal;
-
-/// statfs(2), PROC_SUPER_MAGIC.
-const PROC: i64 = 0x9fa0;
 
 /// What is executed.
 #[derive(Debug)]
@@ -45,14 +52,28 @@ pub struct Container<'a> {
 impl Container<'_> {
     /// Starts the first process. It sets everything up and waits for [`End::go`] before it becomes the payload.
     pub fn launch(&self) -> Result<(Child, End)> {
-        self.show();
+        check(self.spec)?;
+        let linux = self.spec.linux().as_ref().context("the configuration has no section linux")?;
+        let setup =
+            SetUp { namespaces: Namespaces::of(linux)?, proc: root::open_proc_fs()?, container: self };
+        let trees = Trees::take(self.spec, &setup.namespaces, setup.proc.as_fd())?;
+        self.show(&setup.namespaces);
         let (ours, childs) = report::line().context("cannot start the command")?;
-        let forked = sys::fork_into(self.new_namespaces().bits(), self.door.for_clone());
-        match forked.call("clone3").context("cannot make namespaces")? {
-            Fork::Parent(child) => Ok((child, ours)),
+        let step = setup.namespaces.take_a_step();
+        let flags = if step { CloneFlags::empty() } else { setup.namespaces.flags() };
+        let cgroup = if step { None } else { self.door.for_clone() };
+        match sys::fork_into(flags.bits(), cgroup, Parent::This)
+            .call("clone3")
+            .context("cannot make namespaces")?
+        {
+            Fork::Parent(child) => {
+                // The container's mounts must not be held by a process outside of it.
+                drop((trees, childs));
+                setup.attend(child, ours, step)
+            }
             Fork::Child => {
                 drop(ours);
-                if let Err(error) = self.be_first_process(&childs) {
+                if let Err(error) = setup.be_first_process(&trees, &childs, step) {
                     childs.send_failure(&error);
                 }
                 sys::exit_now(i32::from(stage::Codes::NOT_RUN))
@@ -60,9 +81,10 @@ impl Container<'_> {
         }
     }
 
-    fn show(&self) {
-        let flags = self.new_namespaces();
+    fn show(&self, namespaces: &Namespaces) {
+        let flags = namespaces.flags();
         let words = [
+            (CloneFlags::CLONE_NEWUSER, "--user"),
             (CloneFlags::CLONE_NEWNS, "--mount"),
             (CloneFlags::CLONE_NEWPID, "--pid"),
             (CloneFlags::CLONE_NEWUTS, "--uts"),
@@ -77,121 +99,139 @@ impl Container<'_> {
     fn linux(&self) -> Option<&Linux> {
         self.spec.linux().as_ref()
     }
+}
 
-    /// Those that clone3 makes. The cgroup namespace comes later: its root is where the process is at the time.
-    fn new_namespaces(&self) -> CloneFlags {
-        let namespaces = self.linux().and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-        namespaces.filter(|one| one.path().is_none()).fold(CloneFlags::empty(), |flags, one| {
-            flags
-                | match one.typ() {
-                    LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
-                    LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
-                    LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
-                    LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
-                    LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
-                    _ => CloneFlags::empty(),
-                }
-        })
+/// A container that is being made, with what is read or opened before.
+struct SetUp<'a> {
+    container: &'a Container<'a>,
+    namespaces: Namespaces<'a>,
+    /// The host's /proc: what it shows cannot have been forged by an image.
+    proc: OwnedFd,
+}
+
+impl SetUp<'_> {
+    /// nsrun's part, while the first process begins: what only the host's root may do.
+    fn attend(&self, child: Child, line: End, step: bool) -> Result<(Child, End)> {
+        let first = if step { self.see_step_out(&child, &line) } else { Ok(child) };
+        let first = first?;
+        let pid = first.pid.as_raw();
+        if self.namespaces.is_mapped() {
+            let proc = self.proc.as_fd();
+            let settings = &self.container.start.settings;
+            let attended = if self.namespaces.is_new(LinuxNamespaceType::User) {
+                namespaces::map(pid, self.namespaces.ids, proc)
+            } else {
+                Ok(())
+            };
+            let attended = attended
+                .and_then(|()| settings.write_score(proc, &pid.to_string()))
+                .and_then(|()| settings.limit(Some(pid)))
+                .and_then(|()| line.go(pid));
+            if let Err(error) = attended {
+                sys::send_signal(first.pidfd.as_fd(), libc::SIGKILL).ok();
+                crate::wait::reap(&first)?;
+                return Err(error);
+            }
+        }
+        Ok((first, line))
     }
 
-    fn has_new(&self, typ: LinuxNamespaceType) -> bool {
-        let mut namespaces = self.linux().and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-        namespaces.any(|one| one.typ() == typ && one.path().is_none())
+    /// Waits for the process in between, which leaves its child to this one.
+    fn see_step_out(&self, step: &Child, line: &End) -> Result<Child> {
+        let heard = line.hear();
+        crate::wait::reap(step)?;
+        match heard? {
+            Heard::Child(pid, pidfd) => Ok(Child { pid: Pid::from_raw(pid), pidfd }),
+            Heard::Failed(error) => Err(error),
+            _ => bail!("cannot make namespaces: the process in between has ended"),
+        }
     }
 
-    fn be_first_process(&self, line: &End) -> Result<()> {
+    fn be_first_process(&self, trees: &Trees, line: &End, step: bool) -> Result<()> {
+        let Container { start, door, init, .. } = self.container;
         // 1. Before anything else: it dies with nsrun, and nobody in the container may look into it (CVE-2016-9962).
+        //    The limits come next: all that follows is charged to the container.
+        if step {
+            die_with_parent()?;
+            namespaces::step(&self.namespaces, self.proc.as_fd(), door.for_clone(), line)?;
+        }
         die_with_parent()?;
         hide()?;
         rustix::process::umask(Mode::empty());
-        // 2. Its limits: all that follows is charged to the container.
-        self.door.enter()?;
-        // 3. The namespaces that clone3 did not make. The network must be right before sysfs is mounted, which shows
-        //    the devices of the mounter's.
-        self.join_namespaces()?;
-        // 4. Its root file system and all mounts in it, still seen from the host's tree.
-        let root = self.make_root()?;
-        // Only now: inside that namespace the paths of mountinfo and of /proc/self/cgroup begin at its root.
-        if self.has_new(LinuxNamespaceType::Cgroup) {
-            cgroup::unshare_namespace()?;
+        door.enter()?;
+        if self.namespaces.is_mapped() {
+            // Its maps come from outside, and so does what only the host's root may set.
+            if line.may_go().is_none() {
+                return Ok(());
+            }
+            if self.namespaces.is_new(LinuxNamespaceType::User) {
+                namespaces::drop_groups()?;
+                namespaces::become_root()?;
+            }
+            hide()?;
+            die_with_parent()?;
+        } else {
+            start.settings.write_score(self.proc.as_fd(), "self")?;
         }
+        start.settings.write_labels(self.proc.as_fd())?;
+        // Nothing in the container may find the caller's keys.
+        leave_keyring()?;
+        // 2. The namespaces that clone3 did not make. The network must be right before sysfs is mounted, which shows
+        //    the devices of the mounter's.
+        if !step {
+            self.namespaces.join()?;
+        }
+        if self.namespaces.is_new(LinuxNamespaceType::Network) {
+            stage::shell(&["ip", "link", "set", "lo", "up"]);
+            sys::loopback_up().call("ioctl SIOCSIFFLAGS").context("cannot bring up interface lo")?;
+        }
+        // 3. Its root file system and all mounts in it, still seen from the host's tree.
+        let root = trees.plant(self.container.spec, &self.namespaces)?;
+        // Only now: inside that namespace the paths of mountinfo and of /proc/self/cgroup begin at its root.
+        self.namespaces.enter_cgroup_namespace()?;
         self.set_names()?;
         let terminal = self.open_terminal(&root, line)?;
         self.restrict(&root)?;
-        // 5. The host's tree goes.
+        // 4. The host's tree goes.
         pivot(&root)?;
         let root = current_root()?;
-        if self.init {
-            return init::reap(self.start, &root, terminal, line);
+        self.finish_root(&root)?;
+        if *init {
+            return init::reap(start, &root, terminal, line);
         }
-        self.start.become_payload(&root, terminal, line)
-    }
-
-    fn join_namespaces(&self) -> Result<()> {
-        let namespaces = self.linux().and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-        for namespace in namespaces {
-            match (namespace.typ(), namespace.path()) {
-                (LinuxNamespaceType::Network, None) => {
-                    stage::shell(&["ip", "link", "set", "lo", "up"]);
-                    sys::loopback_up().call("ioctl SIOCSIFFLAGS").context("cannot bring up interface lo")?;
-                }
-                (LinuxNamespaceType::Network, Some(path)) => join_network(path)?,
-                (_, None) => {}
-                (typ, Some(path)) => bail!("cannot join {typ} namespace {}: not supported", path.display()),
-            }
-        }
-        Ok(())
-    }
-
-    fn make_root(&self) -> Result<Root> {
-        let wanted = self.spec.root().as_ref().context("the configuration has no root")?;
-        let path = wanted.path();
-        let mounts = self.spec.mounts().as_deref().unwrap_or_default();
-        let prepared = mounts::prepare(mounts)?;
-        // Nothing that is mounted here reaches the host; what the host mounts below a slave still arrives.
-        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", slave)
-            .call("mount")
-            .context("cannot separate from the host's mounts")?;
-        // pivot_root(2) wants a mount point.
-        let context = || format!("cannot use root file system {}", path.display());
-        stage::shell(&["mount".as_ref(), "--rbind".as_ref(), path.as_os_str(), path.as_os_str()]);
-        stage::shell(&["cd".as_ref(), path.as_os_str()]);
-        rustix::mount::mount_bind_recursive(path, path).call("mount").with_context(context)?;
-        let root = Root::open(path).call("open").with_context(context)?;
-        for one in &prepared {
-            one.mount(&root)?;
-        }
-        if mounts.iter().any(|mount| mount.destination() == Path::new("/dev") && is_tmpfs(mount)) {
-            dev::fill(&root)?;
-        }
-        Ok(root)
+        start.become_payload(&root, terminal, line)
     }
 
     fn set_names(&self) -> Result<()> {
-        if let Some(name) = self.spec.hostname() {
+        if let Some(name) = self.container.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
             stage::shell(&["hostname", name]);
             rustix::system::sethostname(name.as_bytes())
                 .call("sethostname")
                 .context("cannot set the host name")?;
         }
-        if let Some(name) = self.spec.domainname() {
+        if let Some(name) = self.container.spec.domainname().as_deref().filter(|name| !name.is_empty()) {
             rustix::system::setdomainname(name.as_bytes())
                 .call("setdomainname")
                 .context("cannot set the domain name")?;
         }
         for (key, value) in self.linux().and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten() {
             stage::shell(&["sysctl", "-w", &format!("{key}={value}")]);
-            set_sysctl(key, value).with_context(|| format!("cannot set sysctl {key}"))?;
+            // By the host's /proc: the value belongs to the writer's namespaces all the same.
+            settings::write(self.proc.as_fd(), &format!("sys/{}", check::sysctl_path(key)), value)
+                .with_context(|| format!("cannot set sysctl {key}"))?;
         }
         Ok(())
     }
 
+    fn linux(&self) -> Option<&Linux> {
+        self.container.linux()
+    }
+
     fn open_terminal(&self, root: &Root, line: &End) -> Result<Option<OwnedFd>> {
-        if !self.start.terminal {
+        if !self.container.start.terminal {
             return Ok(None);
         }
-        let pty = pty::open(root, self.start.identity.uid(), self.start.window)?;
+        let pty = pty::open(root, self.container.start.identity.uid(), self.container.start.window)?;
         dev::console(root, pty.slave.as_fd())?;
         line.send_terminal(pty.master.as_fd())?;
         Ok(Some(pty.slave))
@@ -202,37 +242,33 @@ impl Container<'_> {
             masks::hide(root, linux.masked_paths().as_deref().unwrap_or_default())?;
             masks::make_read_only(root, linux.readonly_paths().as_deref().unwrap_or_default())?;
         }
-        match self.spec.root() {
+        match self.container.spec.root() {
             Some(wanted) if wanted.readonly() == Some(true) => mounts::make_top_read_only(root.as_fd()),
             _ => Ok(()),
         }
         .context("cannot make the root file system read-only")
     }
-}
 
-fn is_tmpfs(mount: &oci_spec::runtime::Mount) -> bool {
-    mount.typ().as_deref() == Some("tmpfs")
-}
-
-fn join_network(path: &Path) -> Result<()> {
-    let join = || {
-        stage::shell(&["nsenter", &format!("--net={}", path.display())]);
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::open(path, flags, Mode::empty()).call("open")?;
-        setns(namespace, CloneFlags::CLONE_NEWNET).call("setns")
-    };
-    join().with_context(|| format!("cannot join network namespace {}", path.display()))
-}
-
-/// By the host's /proc, which the image cannot have forged: the value belongs to the writer's namespaces all the same.
-fn set_sysctl(key: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/{}", key.replace('.', "/"));
-    let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let file = file.call("open").with_context(|| path.clone())?;
-    if magic(file.as_fd()).call("fstatfs")? != PROC {
-        bail!("{path} is not on procfs");
+    /// How the container's mounts are passed on, once nobody but the container is there to receive them.
+    fn finish_root(&self, root: &Root) -> Result<()> {
+        let word = self.linux().and_then(|linux| linux.rootfs_propagation().clone()).unwrap_or_default();
+        for propagation in &flags::Flags::parse(&[word]).propagations {
+            stage::shell(&["mount", &format!("--make-{propagation}"), "/"]);
+            let recursive = propagation.reach == flags::Bind::Recursive;
+            sys::set_propagation(root.as_fd(), propagation.kind, recursive)
+                .call("mount_setattr")
+                .context("cannot set linux.rootfsPropagation")?;
+        }
+        Ok(())
     }
-    rustix::io::write(&file, value.as_bytes()).call("write").map(drop)
+}
+
+fn leave_keyring() -> Result<()> {
+    match sys::leave_session_keyring() {
+        // KERNEL: built without keyrings, or a filter around nsrun denies them: then there is none to be found.
+        Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        left => left.call("keyctl").context("cannot make a session keyring"),
+    }
 }
 
 /// Swaps the roots and lets go of the old one (pivot_root(2), "pivot_root(\".\", \".\")").

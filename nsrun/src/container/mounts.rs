@@ -9,12 +9,14 @@ use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use oci_spec::runtime::Mount;
 use rustix::fs::{AtFlags, CWD, FileType};
-use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags};
 use stage::Explain;
 
-use super::cgroup;
 use super::flags::{Bind, Flags};
+use super::namespaces::{Ids, user_namespace};
 use super::root::{Kind, Links, Root, by_descriptor};
+use super::trees::Inheritance;
+use super::{cgroup, copy_up};
 use crate::call::Call;
 use crate::sys::{self, Attributes};
 
@@ -23,29 +25,12 @@ use crate::sys::{self, Attributes};
 pub struct Prepared<'a> {
     mount: &'a Mount,
     flags: Flags,
+    inheritance: Inheritance,
     tree: Option<OwnedFd>,
 }
 
-/// Takes hold of what is to be bound, as long as the host's paths mean what they did for the caller.
-///
-/// A copy of a shared mount is its peer: what is later made `shared` for the container still is, because this
-/// comes before the whole tree is made a slave of the host's.
-pub fn prepare(mounts: &[Mount]) -> Result<Vec<Prepared<'_>>> {
-    mounts.iter().map(one).collect()
-}
-
-fn one(mount: &Mount) -> Result<Prepared<'_>> {
-    let flags = Flags::parse(mount.options().as_deref().unwrap_or_default());
-    let tree = match (flags.bind, mount.source()) {
-        (Some(bind), Some(source)) => {
-            Some(open_tree(source, bind).with_context(|| format!("cannot bind {}", source.display()))?)
-        }
-        _ => None,
-    };
-    Ok(Prepared { mount, flags, tree })
-}
-
-fn open_tree(source: &Path, bind: Bind) -> Result<OwnedFd> {
+/// Takes hold of what is to be bound.
+pub fn open_tree(source: &Path, bind: Bind) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if bind == Bind::Recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -68,8 +53,31 @@ pub fn attach(tree: BorrowedFd, place: BorrowedFd) -> Result<()> {
     rustix::mount::move_mount(tree, c"", place, c"", flags).call("move_mount")
 }
 
-impl Prepared<'_> {
-    /// Mounts it below `root`. `cgroups` tells where this process is in each hierarchy.
+impl<'a> Prepared<'a> {
+    /// As long as the host's paths mean what they did for the caller. `ids` are the container's own.
+    pub fn new(
+        mount: &'a Mount,
+        inheritance: Inheritance,
+        ids: Ids,
+        proc: BorrowedFd,
+    ) -> Result<Prepared<'a>> {
+        let flags = Flags::parse(mount.options().as_deref().unwrap_or_default());
+        let tree = match (flags.bind, mount.source()) {
+            (Some(bind), Some(source)) => {
+                let take = || -> Result<OwnedFd> {
+                    let tree = open_tree(source, bind)?;
+                    map_ids(tree.as_fd(), mount, &flags, ids, proc)?;
+                    inheritance.set(tree.as_fd())?;
+                    Ok(tree)
+                };
+                Some(take().with_context(|| format!("cannot bind {}", source.display()))?)
+            }
+            _ => None,
+        };
+        Ok(Prepared { mount, flags, inheritance, tree })
+    }
+
+    /// Mounts it below `root`.
     pub fn mount(&self, root: &Root) -> Result<()> {
         let destination = self.mount.destination();
         let typ = self.mount.typ().as_deref().unwrap_or("none");
@@ -98,13 +106,49 @@ impl Prepared<'_> {
         }
     }
 
+    /// What must wait for the other mounts: a /dev that is read-only is filled first.
+    pub fn finish(&self, root: &Root) -> Result<()> {
+        if !self.is_read_only_dev() {
+            return Ok(());
+        }
+        let place = root.find(self.mount.destination(), Links::InRoot).call("openat2")?;
+        make_top_read_only(place.as_fd()).context("cannot make /dev read-only")
+    }
+
+    fn is_read_only_dev(&self) -> bool {
+        self.tree.is_none()
+            && self.mount.destination() == Path::new("/dev")
+            && self.flags.mount.contains(MountFlags::RDONLY)
+    }
+
     fn new_file_system(&self, root: &Root, typ: &str) -> Result<()> {
         let destination = self.mount.destination();
         // What is written to /proc and /sys later, and masked there, must be the kernel's own.
         let links = if matches!(typ, "proc" | "sysfs") { Links::Refused } else { Links::InRoot };
         let place = directory(root, destination, links)?;
         let source = self.mount.source().clone().unwrap_or_else(|| PathBuf::from(typ));
-        mount(&source, place.as_fd(), typ, &self.flags)
+        let mut flags = self.flags.clone();
+        if flags.copy_up || self.is_read_only_dev() {
+            flags.mount -= MountFlags::RDONLY;
+        }
+        if typ == "tmpfs" && !flags.data.split(',').any(|option| option.starts_with("mode=")) {
+            // As crun and runc do: a directory of the image keeps its mode.
+            let mode = rustix::fs::statat(&place, c"", AtFlags::EMPTY_PATH).call("fstat")?.st_mode & 0o7777;
+            let comma = if flags.data.is_empty() { "" } else { "," };
+            flags.data = format!("{}{comma}mode={mode:o}", flags.data);
+        }
+        mount(&source, place.as_fd(), typ, &flags)?;
+        if !flags.copy_up && flags.propagations.is_empty() {
+            return Ok(());
+        }
+        let mounted = root.find(destination, Links::InRoot).call("openat2")?;
+        if flags.copy_up {
+            copy_up::copy(place.as_fd(), mounted.as_fd())?;
+            if self.flags.mount.contains(MountFlags::RDONLY) && !self.is_read_only_dev() {
+                make_top_read_only(mounted.as_fd())?;
+            }
+        }
+        propagate(mounted.as_fd(), &flags)
     }
 
     fn bind(&self, root: &Root, tree: BorrowedFd) -> Result<()> {
@@ -115,15 +159,41 @@ impl Prepared<'_> {
         };
         let destination = self.mount.destination();
         let place = root.find_or_make(destination, kind, Links::InRoot).call("openat2")?;
-        attach_as(root, destination, tree, place.as_fd(), &self.flags)
+        attach_as(root, destination, tree, place.as_fd(), &self.flags)?;
+        if lacks_mount_setattr(tree) {
+            self.inheritance.after_attaching(tree)?;
+            propagate(tree, &self.flags)?;
+        }
+        Ok(())
     }
+}
+
+/// Shows the files of a tree with other ids: those of `uidMappings` and `gidMappings`, else the container's own.
+fn map_ids(tree: BorrowedFd, mount: &Mount, flags: &Flags, ids: Ids, proc: BorrowedFd) -> Result<()> {
+    let own = Ids {
+        users: mount.uid_mappings().as_deref().unwrap_or_default(),
+        groups: mount.gid_mappings().as_deref().unwrap_or_default(),
+    };
+    let (ids, reach) = match (own.users.is_empty(), flags.idmap) {
+        (true, None) => return Ok(()),
+        (true, Some(reach)) => (ids, reach),
+        (false, reach) => (own, reach.unwrap_or(Bind::One)),
+    };
+    anyhow::ensure!(
+        !ids.users.is_empty(),
+        "there are no mappings, and no user namespace whose could be used"
+    );
+    let namespace = user_namespace(ids, proc).context("cannot make a user namespace for its ids")?;
+    sys::set_idmap(tree, namespace.as_fd(), reach == Bind::Recursive).call("mount_setattr")
+}
+
+/// KERNEL(5.12): mount_setattr. Asked of a mount, which it would leave as it is.
+pub fn lacks_mount_setattr(tree: BorrowedFd) -> bool {
+    sys::mount_setattr(tree, Attributes::none(), false) == Err(Errno::ENOSYS)
 }
 
 /// Attaches a mount there, and makes it what `flags` say; where the kernel can, before anybody can reach it.
 pub fn attach_as(root: &Root, path: &Path, tree: BorrowedFd, place: BorrowedFd, flags: &Flags) -> Result<()> {
-    if flags.attributes == Attributes::none() {
-        return attach(tree, place);
-    }
     match change(tree, flags) {
         Ok(()) => attach(tree, place),
         // KERNEL(5.12): mount_setattr.
@@ -136,28 +206,39 @@ pub fn attach_as(root: &Root, path: &Path, tree: BorrowedFd, place: BorrowedFd, 
     }
 }
 
-/// `ro` and its like hold for the mounts below, too: a bind that is read-only at its top only would be a trap.
+/// What is for all first: what is for the top alone may then differ.
 fn change(tree: BorrowedFd, flags: &Flags) -> nix::Result<()> {
-    let all = flags.attributes;
-    if flags.recursive_propagation || all.propagation.is_empty() {
-        return sys::mount_setattr(tree, all, true);
+    if flags.changes_below() {
+        sys::mount_setattr(tree, flags.below, true)?;
     }
-    let top = Attributes { propagation: all.propagation, ..Attributes::none() };
-    sys::mount_setattr(tree, top, false)?;
-    sys::mount_setattr(tree, Attributes { propagation: MountPropagationFlags::empty(), ..all }, true)
+    if flags.attributes != Attributes::none() {
+        sys::mount_setattr(tree, flags.attributes, false)?;
+    }
+    for one in &flags.propagations {
+        sys::set_propagation(tree, one.kind, one.reach == Bind::Recursive)?;
+    }
+    Ok(())
+}
+
+fn propagate(place: BorrowedFd, flags: &Flags) -> Result<()> {
+    for one in &flags.propagations {
+        rustix::mount::mount_change(by_descriptor(place), one.words()).call("mount")?;
+    }
+    Ok(())
 }
 
 /// The old way: a remount of each mount of the tree, found in mountinfo.
 fn change_by_remount(place: BorrowedFd, flags: &Flags) -> Result<()> {
     let top = std::fs::read_link(by_descriptor(place)).context("readlink")?;
-    let propagation = flags.attributes.propagation;
+    let below = flags.recursive_mount_flags();
     for (path, kept) in mounts_at_and_below(&top)? {
-        rustix::mount::mount_remount(&path, flags.mount | kept | MountFlags::BIND, c"").call("mount")?;
-        if !propagation.is_empty() {
-            rustix::mount::mount_change(&path, propagation).call("mount")?;
+        let own = if path == top { flags.mount } else { MountFlags::empty() };
+        if !(own | below).is_empty() {
+            let all = own | below | kept | MountFlags::BIND;
+            rustix::mount::mount_remount(&path, all, c"").call("mount")?;
         }
     }
-    Ok(())
+    propagate(place, flags)
 }
 
 /// Makes the mount at `place` read-only, but not what is mounted below it.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -49,6 +49,11 @@ impl Root {
     pub fn open(path: &Path) -> rustix::io::Result<Root> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).map(|fd| Root { fd })
+    }
+
+    /// The root of a tree of mounts.
+    pub fn of(tree: &OwnedFd) -> rustix::io::Result<Root> {
+        rustix::io::fcntl_dupfd_cloexec(tree, 0).map(|fd| Root { fd })
     }
 
     /// A descriptor of what is at `path`, for use as a place (O_PATH).
@@ -193,6 +198,20 @@ pub fn is_null_device(fd: BorrowedFd) -> bool {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
             && stat.st_rdev == rustix::fs::makedev(1, 3)
     })
+}
+
+/// statfs(2), PROC_SUPER_MAGIC.
+pub const PROC: i64 = 0x9fa0;
+
+/// The procfs at /proc, verified to be one. To be opened while that is the host's.
+pub fn open_proc_fs() -> Result<OwnedFd> {
+    let open = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty()).call("open")?;
+        anyhow::ensure!(magic(proc.as_fd()).call("fstatfs")? == PROC, "it is not a procfs");
+        Ok(proc)
+    };
+    open().context("cannot use /proc")
 }
 
 /// The file system's type, as statfs(2) numbers it.

@@ -1,6 +1,6 @@
 //! docker's defaults, which a container gets unless it is told otherwise (moby, oci/defaults.go and oci/caps).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use oci_spec::runtime::{Capability, LinuxCapabilities, Mount};
@@ -24,7 +24,7 @@ pub const MASKED: [&str; 12] = [
 /// Paths that may be read.
 pub const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-const CAPABILITIES: [Capability; 14] = [
+pub const CAPABILITIES: [Capability; 14] = [
     Capability::AuditWrite,
     Capability::Chown,
     Capability::DacOverride,
@@ -58,12 +58,11 @@ const MOUNTS: [(&str, &str, &str, &[&str]); 7] = [
 ];
 
 /// Bounding for all; permitted and effective for root only, as execve(2) would leave another user's empty anyway.
-pub fn capabilities(uid: u32) -> LinuxCapabilities {
-    let all = || Some(CAPABILITIES.into_iter().collect());
-    let none = || Some(std::collections::HashSet::new());
-    let held = || if uid == 0 { all() } else { none() };
+pub fn capabilities(uid: u32, bounding: &HashSet<Capability>) -> LinuxCapabilities {
+    let none = || Some(HashSet::new());
+    let held = || if uid == 0 { Some(bounding.clone()) } else { none() };
     let mut sets = LinuxCapabilities::default();
-    sets.set_bounding(all())
+    sets.set_bounding(Some(bounding.clone()))
         .set_permitted(held())
         .set_effective(held())
         .set_inheritable(none())

@@ -1,23 +1,32 @@
 //! From what was typed and what the document says to one OCI runtime configuration. Touches nothing.
 
 pub mod defaults;
+pub mod device;
 pub mod env;
 pub mod etc;
+pub mod ids;
 pub mod image;
+pub mod limits;
+pub mod mount;
 pub mod seccomp;
+pub mod security;
 pub mod user;
 pub mod volume;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Mount, Process, Root, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Root, Spec,
+};
 use stage::Id;
 
 use crate::document::Sections;
 use crate::options::{ContainerOptions, Network};
 use env::Client;
 use etc::EtcFile;
+use security::Security;
 use user::Accounts;
 use volume::Volume;
 
@@ -31,6 +40,12 @@ pub struct Facts {
     pub files: Option<PathBuf>,
     pub accounts: Accounts,
     pub volumes: Vec<Volume>,
+    /// Of `--mount` and `--tmpfs`.
+    pub mounts: Vec<Mount>,
+    pub devices: Vec<LinuxDevice>,
+    pub ids: ids::Maps,
+    pub security: Security,
+    pub seccomp: Option<LinuxSeccomp>,
     pub client: Client,
     pub host: Host,
 }
@@ -92,9 +107,9 @@ pub fn build(options: &ContainerOptions, sections: &Sections, facts: &Facts) -> 
         .set_root(Some(root(options, facts)))
         .set_process(Some(process(options, sections, facts, &hostname)?))
         .set_hostname(Some(hostname))
-        .set_mounts(Some(mounts(facts, &files)))
+        .set_mounts(Some(mounts(options, facts, &files)?))
         .set_annotations(None)
-        .set_linux(Some(linux(sections, facts, &net)));
+        .set_linux(Some(linux(options, sections, facts, &net)?));
     Ok(Plan { spec, files })
 }
 
@@ -120,52 +135,96 @@ fn process(
         .set_args(Some(image::command(options.entrypoint.as_deref(), &options.command, &image)?))
         .set_env(Some(env::of_container(wanted, image.env.as_deref(), hostname, &facts.client)?))
         .set_cwd(image::cwd(wanted.workdir.as_deref(), image.working_dir.as_deref())?)
-        .set_capabilities(Some(defaults::capabilities(user.uid())))
+        .set_capabilities(Some(defaults::capabilities(user.uid(), &facts.security.bounding)))
         .set_user(user)
-        .set_rlimits(None)
-        .set_no_new_privileges(Some(false));
+        .set_rlimits(limits::ulimits(&options.ulimit)?)
+        .set_apparmor_profile(facts.security.apparmor.clone())
+        .set_selinux_label(facts.security.selinux.clone())
+        .set_no_new_privileges(Some(facts.security.no_new_privileges));
     Ok(process)
 }
 
 /// docker's order: its own first, but for those that the user replaces; then the user's, the less deep first.
-fn mounts(facts: &Facts, files: &[EtcFile]) -> Vec<Mount> {
-    let replaced = |destination: &std::path::Path| {
-        facts.volumes.iter().any(|volume| {
-            volume.destination == destination
-                || (volume.destination == std::path::Path::new("/dev") && destination.starts_with("/dev"))
+fn mounts(options: &ContainerOptions, facts: &Facts, files: &[EtcFile]) -> Result<Vec<Mount>> {
+    let users =
+        facts.volumes.iter().map(Volume::mount).chain(facts.mounts.iter().cloned()).collect::<Vec<_>>();
+    for (index, mount) in users.iter().enumerate() {
+        let twice = users[..index].iter().any(|other| other.destination() == mount.destination());
+        anyhow::ensure!(!twice, "cannot mount at {}: it is there twice", mount.destination().display());
+    }
+    let dev = Path::new("/dev");
+    let replaced = |destination: &Path| {
+        users.iter().any(|mount| {
+            let user = mount.destination();
+            user == destination || (user == dev && destination.starts_with(dev))
         })
     };
     let mut mounts = defaults::mounts();
+    mounts.iter_mut().try_for_each(|mount| adapt(mount, options, facts))?;
     mounts.retain(|mount| !replaced(mount.destination()));
     let mut more: Vec<Mount> = Vec::new();
     if let Some(dir) = &facts.files {
         more.extend(files.iter().filter(|file| !replaced(&file.destination())).map(|file| file.mount(dir)));
     }
-    more.extend(facts.volumes.iter().map(Volume::mount));
+    more.extend(users);
     more.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(more);
-    mounts
+    Ok(mounts)
 }
 
-fn linux(sections: &Sections, facts: &Facts, net: &Net) -> Linux {
+/// What options change of docker's own mounts.
+fn adapt(mount: &mut Mount, options: &ContainerOptions, facts: &Facts) -> Result<()> {
+    let destination = mount.destination().clone();
+    let Some(words) = mount.options_mut() else { return Ok(()) };
+    if facts.security.privileged && destination.starts_with("/sys") {
+        words.retain(|word| word != "ro");
+    }
+    if let Some(size) = options.shm_size.as_deref().filter(|_| destination == Path::new("/dev/shm")) {
+        let size = limits::bytes("--shm-size", size)?;
+        words.retain(|word| !word.starts_with("size="));
+        words.push(format!("size={size}"));
+    }
+    Ok(())
+}
+
+fn linux(options: &ContainerOptions, sections: &Sections, facts: &Facts, net: &Net) -> Result<Linux> {
     let mut linux = Linux::default();
-    let masked = defaults::MASKED.iter().map(|path| (*path).to_owned());
+    let (masked, readonly) = if facts.security.whole_system { (None, None) } else { hidden(facts) };
     linux
-        .set_namespaces(Some(namespaces(net)))
-        .set_masked_paths(Some(masked.chain(facts.host.masked.iter().cloned()).collect()))
-        .set_readonly_paths(Some(defaults::READONLY.iter().map(|path| (*path).to_owned()).collect()))
-        .set_sysctl((*net != Net::Host).then(defaults::sysctl))
+        .set_namespaces(Some(namespaces(net, facts.ids.is_some())))
+        .set_masked_paths(masked)
+        .set_readonly_paths(readonly)
+        .set_sysctl(sysctl(options, net)?)
+        .set_seccomp(facts.seccomp.clone())
+        .set_devices((!facts.devices.is_empty()).then(|| facts.devices.clone()))
         .set_cgroups_path(sections.cgroup.as_ref().map(|cgroup| cgroup.cgroups_path.clone()))
         .set_resources(None);
+    if let Some((users, groups)) = &facts.ids {
+        linux.set_uid_mappings(Some(users.clone())).set_gid_mappings(Some(groups.clone()));
+    }
     let shared = |option: &String| option.ends_with("shared");
-    if facts.volumes.iter().any(|volume| volume.options.iter().any(shared)) {
+    let users = facts.mounts.iter().filter_map(|mount| mount.options().as_ref());
+    if facts.volumes.iter().map(|volume| &volume.options).chain(users).flatten().any(shared) {
         linux.set_rootfs_propagation(Some("shared".to_owned()));
     }
-    linux
+    Ok(linux)
 }
 
-fn namespaces(net: &Net) -> Vec<LinuxNamespace> {
-    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
+/// Masked and read-only paths.
+fn hidden(facts: &Facts) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    let fixed = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    let masked = [fixed(&defaults::MASKED), facts.host.masked.clone()].concat();
+    (Some(masked), Some(fixed(&defaults::READONLY)))
+}
+
+fn sysctl(options: &ContainerOptions, net: &Net) -> Result<Option<HashMap<String, String>>> {
+    let mut all = if *net == Net::Host { HashMap::new() } else { defaults::sysctl() };
+    all.extend(limits::sysctls(&options.sysctl)?);
+    Ok((!all.is_empty()).then_some(all))
+}
+
+fn namespaces(net: &Net, mapped: bool) -> Vec<LinuxNamespace> {
+    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, User, Uts};
     let namespace = |typ, path: Option<&PathBuf>| {
         let mut namespace = LinuxNamespace::default();
         namespace.set_typ(typ).set_path(path.cloned());
@@ -173,6 +232,9 @@ fn namespaces(net: &Net) -> Vec<LinuxNamespace> {
     };
     let mut all: Vec<LinuxNamespace> =
         [Mount, Pid, Uts, Ipc, Cgroup].into_iter().map(|typ| namespace(typ, None)).collect();
+    if mapped {
+        all.push(namespace(User, None));
+    }
     match net {
         Net::Host => {}
         Net::Empty => all.push(namespace(Network, None)),

@@ -13,6 +13,11 @@ fn facts(volumes: &[&str]) -> Facts {
         files: Some("/run/gocker/nsrun/ID".into()),
         accounts: Accounts { passwd: "app:x:7:8::/app:".to_owned(), group: String::new() },
         volumes: volumes.iter().map(|text| Volume::parse(text).unwrap()).collect(),
+        mounts: Vec::new(),
+        devices: Vec::new(),
+        ids: None,
+        security: Security::of(&options().security, &Default::default()).unwrap(),
+        seccomp: None,
         client: Client::default(),
         host: Host {
             hostname: "hosts".to_owned(),

@@ -58,7 +58,8 @@ impl Volume {
             }
         }
         self.options = vec!["rbind".to_owned(), propagation.unwrap_or("rprivate").to_owned()];
-        self.options.extend(mode.map(str::to_owned));
+        // docker's `ro` holds for the mounts below, too: one that is read-only at its top alone would be a trap.
+        self.options.extend(mode.map(|mode| if mode == "ro" { "rro" } else { mode }.to_owned()));
         Ok(())
     }
 
@@ -74,7 +75,7 @@ impl Volume {
 }
 
 /// The path without `.` and `..`; `None` if it is relative, or `/`.
-fn clean(path: &Path) -> Option<PathBuf> {
+pub fn clean(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn dockers_forms() {
         assert_eq!(of("/a:/b"), "/a /b rbind,rprivate");
-        assert_eq!(of("./a:/b/../c/./d:ro"), "./a /c/d rbind,rprivate,ro");
+        assert_eq!(of("./a:/b/../c/./d:ro"), "./a /c/d rbind,rprivate,rro");
         assert_eq!(of("/a:/b:rslave,rw,z"), "/a /b rbind,rslave,rw");
         assert!(Volume::parse("/a:/b:Z").unwrap().relabel);
     }
