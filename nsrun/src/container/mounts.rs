@@ -96,7 +96,8 @@ impl<'a> Prepared<'a> {
     }
 
     fn show(&self, typ: &str) {
-        let options = self.mount.options().as_deref().unwrap_or_default().join(",");
+        let words = self.mount.options().as_deref().unwrap_or_default().iter();
+        let options = words.map(|word| shown(word)).collect::<Vec<_>>().join(",");
         let source = self.mount.source().as_deref().unwrap_or(Path::new(typ)).to_string_lossy();
         // As mount(8) has it, in the container's root file system.
         let destination = format!(".{}", self.mount.destination().display());
@@ -166,6 +167,12 @@ impl<'a> Prepared<'a> {
         }
         Ok(())
     }
+}
+
+/// An option as mount(8) spells it: `ro=recursive` for `rro`.
+fn shown(word: &str) -> String {
+    let recursive = word.strip_prefix('r').filter(|_| Flags::parse(&[word.to_owned()]).changes_below());
+    recursive.map_or_else(|| word.to_owned(), |word| format!("{word}=recursive"))
 }
 
 /// Shows the files of a tree with other ids: those of `uidMappings` and `gidMappings`, else the container's own.

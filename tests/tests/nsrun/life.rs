@@ -183,7 +183,7 @@ fn effects_are_shown_as_commands() {
     for part in [
         "+ unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child --propagation slave\n",
         "+ mount -t proc -o nosuid,noexec,nodev proc ./proc\n",
-        "+ mount -o rbind,rprivate,ro /etc ./e\n",
+        "+ mount -o rbind,rprivate,ro=recursive /etc ./e\n",
         "+ pivot_root . .\n",
     ] {
         assert!(output.stderr.contains(part), "{part}{output}");
