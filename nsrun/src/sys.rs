@@ -135,13 +135,13 @@ pub fn leave_session_keyring() -> nix::Result<()> {
 /// seccomp(2), SECCOMP_SET_MODE_FILTER. A descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER only.
 pub fn load_filter(program: &[Instruction], flags: libc::c_ulong) -> nix::Result<Option<OwnedFd>> {
     let program = libc::sock_fprog {
-        len: u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?,
+        len: u16::try_from(program.len()).or(Err(Errno::E2BIG))?,
         filter: program.as_ptr().cast_mut().cast(),
     };
     // SAFETY: `Instruction` has the layout of struct sock_filter, there are `len` of them, and the kernel only reads them.
     let answer =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    let fd = RawFd::try_from(Errno::result(answer)?).map_err(|_| Errno::EOVERFLOW)?;
+    let fd = RawFd::try_from(Errno::result(answer)?).or(Err(Errno::EOVERFLOW))?;
     if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
         return Ok(None);
     }

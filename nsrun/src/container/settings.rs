@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use oci_spec::runtime::{
     IOPriorityClass, Linux, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
@@ -215,7 +215,7 @@ fn scheduler(wanted: &Scheduler) -> Result<SchedAttr> {
         flags: flags.fold(0, |flags, flag| flags | flag),
         nice: wanted.nice().unwrap_or(0),
         priority: u32::try_from(priority)
-            .map_err(|_| anyhow!("cannot use process.scheduler.priority: {priority} is below 0"))?,
+            .with_context(|| format!("cannot use process.scheduler.priority {priority}"))?,
         runtime: wanted.runtime().unwrap_or(0),
         deadline: wanted.deadline().unwrap_or(0),
         period: wanted.period().unwrap_or(0),

@@ -200,69 +200,20 @@ fn add(verdict: &mut Verdict, rule: &LinuxSyscall, action: u32) {
     }
 }
 
+/// linux/net.h, SYS_*, from 1 on.
+const SOCKETCALL: &str = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom \
+    shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
+/// linux/ipc.h, from 1 on; a dash is no call.
+const IPC: &str = "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget \
+    shmctl";
+
 /// On 32-bit x86 the calls about sockets and System V IPC are also to be had through one call (socketcall(2), ipc(2)).
 fn multiplexed(name: &str) -> Option<(u32, LinuxSeccompArg)> {
-    const SOCKETCALL: (u32, [&str; 21]) = (
-        102,
-        [
-            "",
-            "socket",
-            "bind",
-            "connect",
-            "listen",
-            "accept",
-            "getsockname",
-            "getpeername",
-            "socketpair",
-            "send",
-            "recv",
-            "sendto",
-            "recvfrom",
-            "shutdown",
-            "setsockopt",
-            "getsockopt",
-            "sendmsg",
-            "recvmsg",
-            "accept4",
-            "recvmmsg",
-            "sendmmsg",
-        ],
-    );
-    const IPC: (u32, [&str; 25]) = (
-        117,
-        [
-            "",
-            "semop",
-            "semget",
-            "semctl",
-            "semtimedop",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "msgsnd",
-            "msgrcv",
-            "msgget",
-            "msgctl",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "shmat",
-            "shmdt",
-            "shmget",
-            "shmctl",
-        ],
-    );
-    let find = |(through, names): (u32, &[&str])| {
-        let which = names.iter().position(|one| *one == name)?;
-        Some((through, first_argument(which as u64, LinuxSeccompOperator::ScmpCmpEq)))
-    };
-    find((SOCKETCALL.0, &SOCKETCALL.1)).or_else(|| find((IPC.0, &IPC.1)))
+    const NUMBERS: [(u32, &str); 2] = [(102, SOCKETCALL), (117, IPC)];
+    NUMBERS.iter().find_map(|(through, names)| {
+        let which = names.split_ascii_whitespace().position(|one| one == name)?;
+        Some((*through, first_argument(which as u64 + 1, LinuxSeccompOperator::ScmpCmpEq)))
+    })
 }
 
 /// What is done about the numbers of a range.
