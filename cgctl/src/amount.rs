@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
+use crate::resources::Hugepages;
+
 /// The period of the cpu quota, in microseconds: the kernel's default, and docker's.
 pub const PERIOD: u64 = 100_000;
 /// The smallest quota that the kernel takes, in microseconds.
@@ -108,6 +110,68 @@ impl FromStr for Pids {
             Ok(0 | -1) => Ok(Pids(None)),
             Ok(count @ 1..) => Ok(Pids(Some(count.unsigned_abs()))),
             _ => bail!("a number of processes is at least 1, or -1 for no limit"),
+        }
+    }
+}
+
+/// Bytes with docker's units, any number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Bytes> {
+        bytes(text).map(Bytes)
+    }
+}
+
+/// `--blkio-weight`: none for 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoWeight(pub Option<u16>);
+
+impl FromStr for IoWeight {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<IoWeight> {
+        match text.parse() {
+            Ok(0) => Ok(IoWeight(None)),
+            Ok(weight @ 10..=1000) => Ok(IoWeight(Some(weight))),
+            _ => bail!("an io weight is a number from 10 to 1000, or 0 for the default"),
+        }
+    }
+}
+
+/// `--hugetlb`: `2MB=64m`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Huge(pub Hugepages);
+
+impl FromStr for Huge {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Huge> {
+        match text.split_once('=') {
+            Some((size, amount)) if ["KB", "MB", "GB"].iter().any(|unit| size.ends_with(unit)) => {
+                Ok(Huge(Hugepages { page_size: size.to_owned(), limit: bytes(amount)? }))
+            }
+            _ => bail!(
+                "this is no size of pages as in the kernel's file names (2MB, 1GB) with =BYTES behind it"
+            ),
+        }
+    }
+}
+
+/// `--set`: a file and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw(pub String, pub String);
+
+impl FromStr for Raw {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Raw> {
+        match text.split_once('=') {
+            Some((file, value)) if !file.is_empty() => Ok(Raw(file.to_owned(), value.to_owned())),
+            _ => bail!("a raw value is FILE=VALUE"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::ffi::OsString;
+
 use clap::{Args, Parser, Subcommand};
 use stage::{Id, RunRoot};
 
@@ -8,6 +10,7 @@ use crate::limits::Limits;
 use crate::signal::SignalName;
 use crate::takedown::How;
 use crate::target::{CgroupsPath, Target, Word};
+use crate::top::Rhythm;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +18,7 @@ Examples:
   cgctl --pids-limit 100 | jq -r .id             a group alone, without any document
   cgctl attach ID $$                             move this shell into it
   cgctl set ID -m 128m                           change a limit
+  cgctl exec ID -- make -j9
   cgctl stat ID | jq .memory.peak
   cgctl undo --kill ID                           kill what is in it, then remove it
   jq .linux.resources config.json | cgctl create --cgroups-path /box --resources -
@@ -79,6 +83,33 @@ pub enum Verb {
         #[arg(long, value_name = "PATH")]
         cgroups_path: Option<CgroupsPath>,
     },
+    /// Run a command in a group; its exit code is the command's
+    Exec {
+        #[command(flatten)]
+        target: Target,
+        /// The command
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Hand a group to a user, who may then make groups inside it
+    Delegate {
+        /// A user of this host, by name or number
+        user: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show what the groups use, again and again: a table on a terminal, else JSON
+    Top {
+        #[command(flatten)]
+        rhythm: Rhythm,
+        /// Only the group of this container
+        id: Option<Id>,
+        /// Only this group
+        #[arg(long, value_name = "PATH", conflicts_with = "id")]
+        cgroups_path: Option<CgroupsPath>,
+    },
+    /// Remove what a cgctl that was killed has left half made or half removed
+    Gc,
     /// Print the figures of a group, as one JSON object
     Stat {
         #[command(flatten)]

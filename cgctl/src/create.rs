@@ -48,9 +48,13 @@ pub fn command(records: &Records, wanted: &Create) -> Result<()> {
     let hierarchies = joined(hierarchies, &name, &settings);
     stage::signals::hold()?;
     stage::undoable(|undo: &mut Undo| {
-        let (group, existing) = match &name {
-            Name::Id(id) => (records.claim(id, undo)?, Existing::Refused),
-            Name::Path(path) => (path.clone(), Existing::TakenIfEmpty),
+        let (claim, group, existing) = match &name {
+            Name::Id(id) => {
+                let claim = records.claim(id, undo)?;
+                let group = claim.group.clone();
+                (Some(claim), group, Existing::Refused)
+            }
+            Name::Path(path) => (None, path.clone(), Existing::TakenIfEmpty),
         };
         for hierarchy in &hierarchies {
             dirs::make(hierarchy, &group, &controllers, existing, undo)?;
@@ -63,6 +67,7 @@ pub fn command(records: &Records, wanted: &Create) -> Result<()> {
         let section =
             Cgroup { version: version.number(), cgroups_path: group.as_str(), paths, resources: &resources };
         document.add(Section::Cgroup, &section)?;
+        claim.map_or(Ok(()), |claim| claim.complete(undo))?;
         document.write()
     })
 }

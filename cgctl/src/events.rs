@@ -44,10 +44,13 @@ pub fn wait_for_ends(fds: &[OwnedFd], deadline: Option<Instant>) -> Result<()> {
     Ok(())
 }
 
-/// A millisecond, for the few things that no event tells.
-pub fn pause() -> Result<()> {
-    wait(&mut [], Some(Duration::from_millis(1))).context("cannot wait: poll")
+/// For the few things that no event tells.
+pub fn pause(time: Duration) -> Result<()> {
+    wait(&mut [], Some(time)).context("cannot wait: poll")
 }
+
+/// Between two looks at what no event tells.
+pub const SHORT: Duration = Duration::from_millis(1);
 
 fn wait(fds: &mut [PollFd], left: Option<Duration>) -> rustix::io::Result<()> {
     let left = left.and_then(|left| Timespec::try_from(left).ok());

@@ -75,7 +75,7 @@ fn set_v1(dir: &Path, state: State) -> Result<()> {
             write(&file, "THAWED")?;
             bail!("{}", stubborn(dir));
         }
-        events::pause()?;
+        events::pause(events::SHORT)?;
         // One that was forked meanwhile is frozen by writing once more.
         std::fs::write(&file, value).with_context(|| format!("cannot write {}", file.display()))?;
     }

@@ -10,7 +10,7 @@ use crate::hierarchy::{self, Hierarchy, Version};
 use crate::limits::{Limits, SwapFollows};
 use crate::settings::Settings;
 use crate::settings::{Setting, settings};
-use crate::{apply, missing, subtree};
+use crate::{apply, devices, missing, subtree};
 
 /// `set`: changes limits; those that are not named stay.
 pub fn command(group: &CgroupPath, limits: &Limits) -> Result<()> {
@@ -42,8 +42,8 @@ pub fn limit(hierarchies: &[Hierarchy], group: &CgroupPath, settings: &Settings)
     let placed = placed(hierarchies, group, settings)?;
     let all: Vec<_> = placed.iter().map(|(dir, setting)| (dir.as_path(), *setting)).collect();
     let complete = apply::apply_all(&all)? && all.len() == settings.files.len();
-    if settings.devices.is_some() {
-        bail!("cannot limit devices: cgroup v2: not there yet");
+    if let Some(rules) = &settings.devices {
+        devices::limit(&group.below(&hierarchies[0].mount), rules)?;
     }
     Ok(complete)
 }

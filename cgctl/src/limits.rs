@@ -1,42 +1,17 @@
-//! The limits that were asked for, and what they mean together. Pure.
+//! The limits that were asked for, and what they mean together. Touches the host only to find out a device's numbers.
+
+mod cpu;
+mod io;
+mod memory;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use stage::{Codes, Explain};
 
-use crate::amount::{Cpus, Memory, PERIOD, Pids, Shares, Swap};
+use crate::amount::{Huge, Pids, Raw};
 use crate::device::{self, Rule};
 use crate::resources::{self, Resources};
 use crate::source::Source;
-
-/// The options, as docker has them.
-#[derive(Args, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory, in bytes or with a unit (b, k, m, g)
-    #[arg(short, long, value_name = "BYTES", allow_hyphen_values = true)]
-    pub memory: Option<Memory>,
-    /// Memory and swap together, -1 for no limit [default: twice the memory]
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
-    pub memory_swap: Option<Swap>,
-    /// Cpu time, in cpus
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub cpus: Option<Cpus>,
-    /// Weight against other groups when cpu time is short, from 2 to 262144; a group without has 1024
-    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
-    pub cpu_shares: Option<Shares>,
-    /// Processes and threads, -1 for no limit
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub pids_limit: Option<Pids>,
-    /// Allow the devices that every container may use, and no others
-    #[arg(long)]
-    pub default_devices: bool,
-    /// Allow these devices, too: a, b or c, MAJOR:MINOR (* for any), and of r, w and m what may be done
-    #[arg(long, value_name = "RULE")]
-    pub device_cgroup_rule: Vec<Rule>,
-    /// A file (- for stdin) with linux.resources of the OCI runtime specification; the other options change it
-    #[arg(long, value_name = "FILE")]
-    pub resources: Option<Source>,
-}
 
 /// What a limit on memory alone means for swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,23 +29,62 @@ pub enum SwapIs {
     Implied,
 }
 
+/// The options; where docker has them, with docker's names and meanings.
+#[derive(Args, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    #[command(flatten)]
+    memory: memory::MemoryLimits,
+    #[command(flatten)]
+    cpu: cpu::CpuLimits,
+    /// Processes and threads, -1 for no limit
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pids_limit: Option<Pids>,
+    #[command(flatten)]
+    io: io::IoLimits,
+    /// Huge pages: their size and how many bytes of them, such as 2MB=64m
+    #[arg(long, value_name = "SIZE=BYTES")]
+    hugetlb: Vec<Huge>,
+    /// Allow the devices that every container may use, and no others
+    #[arg(long)]
+    default_devices: bool,
+    /// Allow these devices, too: a, b or c, MAJOR:MINOR (* for any), and of r, w and m what may be done
+    #[arg(long, value_name = "RULE")]
+    device_cgroup_rule: Vec<Rule>,
+    /// A raw value, by the name of the kernel's file
+    #[arg(long, value_name = "FILE=VALUE")]
+    set: Vec<Raw>,
+    /// A file (- for stdin) with linux.resources of the OCI runtime specification; the other options change it
+    #[arg(long, value_name = "FILE")]
+    resources: Option<Source>,
+}
+
 impl Limits {
     /// What is to be set, in whole pages of memory, as the kernel counts it.
     ///
     /// # Errors
-    /// Limits that contradict each other (code 2).
+    /// Limits that contradict each other, or a file that is no such object (code 2).
     pub fn resources(&self, page: u64, follows: SwapFollows) -> Result<(Resources, SwapIs)> {
         let mut resources = match &self.resources {
             Some(source) => from_json(source)?,
             None => Resources::default(),
         };
-        let swap_is = self.memory(&mut resources, page, follows).code(Codes::USAGE)?;
-        self.cpu(&mut resources);
+        let swap_is = self.memory.add_to(&mut resources, page, follows).code(Codes::USAGE)?;
+        self.cpu.add_to(&mut resources).code(Codes::USAGE)?;
+        self.io.add_to(&mut resources)?;
         if let Some(count) = self.pids_limit.and_then(|pids| pids.0) {
             resources.pids = Some(resources::Pids { limit: Some(signed(count)) });
         }
+        let pages = self.hugetlb.iter().map(|huge| huge.0.clone());
+        resources.hugepage_limits.get_or_insert_default().extend(pages);
         self.devices(&mut resources);
+        let raw = self.set.iter().map(|Raw(file, value)| (file.clone(), value.clone()));
+        resources.unified.get_or_insert_default().extend(raw);
         Ok((resources.normalized(page), swap_is))
+    }
+
+    /// stdin is not for a document.
+    pub fn reads_stdin(&self) -> bool {
+        matches!(self.resources, Some(Source::Stdin))
     }
 
     fn devices(&self, resources: &mut Resources) {
@@ -79,52 +93,6 @@ impl Limits {
         let mut rules = rules.or_else(|| asked.then(device::only)).unwrap_or_default();
         rules.extend_from_slice(&self.device_cgroup_rule);
         resources.devices = Some(rules);
-    }
-
-    /// stdin is not for a document.
-    pub fn reads_stdin(&self) -> bool {
-        matches!(self.resources, Some(Source::Stdin))
-    }
-
-    fn memory(&self, resources: &mut Resources, page: u64, follows: SwapFollows) -> Result<SwapIs> {
-        let limit = self.memory.and_then(|memory| memory.0).map(|bytes| bytes - bytes % page);
-        let (swap, swap_is) = self.swap(limit, page, follows)?;
-        if limit.is_some() || swap.is_some() {
-            let memory = resources.memory.get_or_insert_default();
-            memory.limit = limit.map(signed).or(memory.limit);
-            memory.swap = swap.or(memory.swap);
-        }
-        // What the file asks for was asked for.
-        Ok(if self.memory.is_some() { swap_is } else { SwapIs::Asked })
-    }
-
-    fn cpu(&self, resources: &mut Resources) {
-        let quota = self.cpus.and_then(|cpus| cpus.0);
-        let shares = self.cpu_shares.and_then(|shares| shares.0);
-        if quota.is_some() || shares.is_some() {
-            let cpu = resources.cpu.get_or_insert_default();
-            cpu.shares = shares.or(cpu.shares);
-            cpu.quota = quota.map(signed).or(cpu.quota);
-            cpu.period = quota.is_some().then_some(PERIOD).or(cpu.period);
-        }
-    }
-
-    /// Memory and swap together.
-    fn swap(&self, memory: Option<u64>, page: u64, follows: SwapFollows) -> Result<(Option<i64>, SwapIs)> {
-        match (self.memory_swap.unwrap_or(Swap::Default), memory) {
-            (Swap::Default, Some(memory)) if follows == SwapFollows::Memory => {
-                Ok((Some(signed(memory.saturating_mul(2))), SwapIs::Implied))
-            }
-            (Swap::Default, _) => Ok((None, SwapIs::Implied)),
-            (Swap::Unlimited, _) => Ok((Some(-1), SwapIs::Asked)),
-            (Swap::Bytes(_), None) => {
-                Err(anyhow!("You should always set the Memory limit when using Memoryswap limit, see usage"))
-            }
-            (Swap::Bytes(total), Some(memory)) if total - total % page < memory => {
-                Err(anyhow!("Minimum memoryswap limit should be larger than memory limit, see usage"))
-            }
-            (Swap::Bytes(total), Some(_)) => Ok((Some(signed(total - total % page)), SwapIs::Asked)),
-        }
     }
 }
 
@@ -149,47 +117,78 @@ fn signed(amount: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
-    fn memory(memory: &str, swap: Option<&str>) -> Result<(i64, Option<i64>)> {
-        let limits = Limits {
-            memory: Some(memory.parse()?),
-            memory_swap: swap.map(str::parse).transpose()?,
-            ..Limits::default()
-        };
-        let memory = limits.resources(4096, SwapFollows::Memory)?.0.memory.unwrap();
-        Ok((memory.limit.unwrap(), memory.swap))
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: Limits,
+    }
+
+    fn resources(words: &str) -> Result<Resources> {
+        let line = Line::try_parse_from(std::iter::once("x").chain(words.split_whitespace()))?;
+        Ok(line.limits.resources(4096, SwapFollows::Memory)?.0)
+    }
+
+    fn json(words: &str) -> String {
+        serde_json::to_string(&resources(words).unwrap()).unwrap()
     }
 
     #[test]
-    fn swap_defaults_to_as_much_as_memory() {
-        assert_eq!(memory("8m", None).unwrap(), (8 << 20, Some(16 << 20)));
-        assert_eq!(memory("8m", Some("0")).unwrap(), (8 << 20, Some(16 << 20)));
-        assert_eq!(memory("8m", Some("8m")).unwrap(), (8 << 20, Some(8 << 20)));
-        assert_eq!(memory("8m", Some("-1")).unwrap(), (8 << 20, Some(-1)));
+    fn each_option_has_its_place_in_the_specification() {
+        for (words, expected) in [
+            ("", "{}"),
+            ("--pids-limit=-1 --cpus=0 -m0 -c0 --blkio-weight=0", "{}"),
+            ("-m 8m --memory-swap=-1", r#"{"memory":{"limit":8388608,"swap":-1}}"#),
+            (
+                "-m 8m --memory-reservation 1m --memory-swappiness=0 --oom-kill-disable",
+                r#"{"memory":{"limit":8388608,"reservation":1048576,"swap":16777216,"swappiness":0,"disableOOMKiller":true}}"#,
+            ),
+            (
+                "--memory-high=1m --oom-group --set cpu.max.burst=7",
+                r#"{"unified":{"cpu.max.burst":"7","memory.high":"1048576","memory.oom.group":"1"}}"#,
+            ),
+            ("--cpus 0.5 -c 512", r#"{"cpu":{"shares":512,"quota":50000,"period":100000}}"#),
+            (
+                "--cpu-quota=20000 --cpu-period=50000 --cpu-burst=1000 --cpuset-cpus=0-1 --cpuset-mems=0 --cpu-idle",
+                r#"{"cpu":{"quota":20000,"burst":1000,"period":50000,"cpus":"0-1","mems":"0","idle":1}}"#,
+            ),
+            ("--hugetlb 2MB=4m", r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#),
+            ("--blkio-weight=300", r#"{"blockIO":{"weight":300}}"#),
+        ] {
+            assert_eq!(json(words), expected, "{words}");
+        }
     }
 
     #[test]
-    fn memory_is_counted_in_whole_pages() {
-        assert_eq!(memory("6291457", Some("6291458")).unwrap(), (6 << 20, Some(6 << 20)));
-    }
-
-    #[test]
-    fn what_contradicts_itself_is_refused_in_dockers_words() {
+    fn device_rules_come_behind_the_default_ones() {
         assert_eq!(
-            memory("8m", Some("7m")).unwrap_err().to_string(),
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
+            resources("--default-devices").unwrap().devices.unwrap().len(),
+            1 + device::defaults().len()
         );
-        let limits = Limits { memory_swap: Some(Swap::Bytes(1)), ..Limits::default() };
+        let line = Line::try_parse_from(["x", "--device-cgroup-rule", "c 10:200 rwm"]).unwrap();
+        let rules = line.limits.resources(4096, SwapFollows::Memory).unwrap().0.devices.unwrap();
         assert_eq!(
-            limits.resources(4096, SwapFollows::Memory).unwrap_err().to_string(),
-            "You should always set the Memory limit when using Memoryswap limit, see usage"
+            (rules[0].to_string(), rules.last().unwrap().to_string()),
+            ("a".into(), "c 10:200 rwm".into())
         );
     }
 
     #[test]
-    fn nothing_asked_is_nothing_set() {
-        assert_eq!(Limits::default().resources(4096, SwapFollows::Memory).unwrap().0, Resources::default());
-        let limits = Limits { pids_limit: Some(Pids(None)), cpus: Some(Cpus(None)), ..Limits::default() };
-        assert_eq!(limits.resources(4096, SwapFollows::Memory).unwrap().0, Resources::default());
+    fn options_that_contradict_each_other_are_refused() {
+        for (words, expected) in [
+            ("--cpus=1 --cpu-quota=5000", "cannot use --cpus with --cpu-quota or --cpu-period"),
+            ("--cpus=1 --cpu-period=5000", "cannot use --cpus with --cpu-quota or --cpu-period"),
+            (
+                "--memory-swap=8m",
+                "You should always set the Memory limit when using Memoryswap limit, see usage",
+            ),
+            (
+                "-m8m --memory-swap=7m",
+                "Minimum memoryswap limit should be larger than memory limit, see usage",
+            ),
+        ] {
+            assert_eq!(resources(words).unwrap_err().to_string(), expected, "{words}");
+        }
     }
 }

@@ -31,11 +31,18 @@ pub fn command(records: &Records, target: Option<&Target>) -> Result<()> {
         let entries = there.then(|| entry(&group, target.id.clone(), &hierarchies));
         return stage::print_json(&entries.into_iter().collect::<Vec<_>>());
     }
+    let entries: Vec<Entry> = ids(records, &hierarchies)
+        .into_iter()
+        .map(|id| entry(&records.group(&id), Some(id), &hierarchies))
+        .collect();
+    stage::print_json(&entries)
+}
+
+/// Those that are written down, and those below today's parent.
+pub fn ids(records: &Records, hierarchies: &[Hierarchy]) -> BTreeSet<Id> {
     let mut ids = records.ids();
     ids.extend(hierarchies.iter().flat_map(|one| unrecorded(one, records.parent())));
-    let entries: Vec<Entry> =
-        ids.into_iter().map(|id| entry(&records.group(&id), Some(id), &hierarchies)).collect();
-    stage::print_json(&entries)
+    ids
 }
 
 /// Groups that are named after an id.

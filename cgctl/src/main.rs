@@ -1,17 +1,21 @@
 //! cgctl: makes a container's control group, sets its limits, moves processes into it, reads its figures, removes it.
 //!
 //! Changes cgroups alone. Does not know what a container is beside its id, nor who runs in it.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod amount;
 mod apply;
 mod attach;
 mod cli;
 mod create;
+mod delegate;
 mod device;
+mod devices;
 mod dirs;
 mod events;
+mod exec;
 mod freeze;
+mod gc;
 mod group;
 mod hierarchy;
 mod kill;
@@ -28,8 +32,11 @@ mod signal;
 mod source;
 mod stat;
 mod subtree;
+#[expect(unsafe_code, reason = "bpf(2) and clone3(2) have no safe wrappers")]
+mod sys;
 mod takedown;
 mod target;
+mod top;
 mod wait;
 
 use std::process::ExitCode;
@@ -53,6 +60,7 @@ fn run(cli: Cli) -> Result<u8> {
     let records = Records::new(&cli.run_root, cli.cgroup_parent);
     match cli.verb {
         None => create::command(&records, &cli.create)?,
+        Some(Verb::Exec { target, command }) => return exec::command(&records.target(&target)?, &command),
         Some(verb) => run_verb(&records, verb)?,
     }
     Ok(0)
@@ -72,6 +80,13 @@ fn run_verb(records: &Records, verb: Verb) -> Result<()> {
         Verb::Kill { signal, target } => kill::command(&records.target(&target)?, signal.0),
         Verb::Wait { target } => wait::command(records, &target),
         Verb::Undo { how, target } => takedown::command(records, &target, how),
+        Verb::Exec { .. } => Ok(()),
+        Verb::Delegate { user, target } => delegate::command(&records.target(&target)?, &user),
+        Verb::Gc => gc::command(records),
+        Verb::Top { rhythm, id, cgroups_path } => {
+            let target = Target { id, cgroups_path };
+            top::command(records, target.is_given().then_some(&target), &rhythm)
+        }
         Verb::Ls { id, cgroups_path } => {
             let target = Target { id, cgroups_path };
             list::command(records, target.is_given().then_some(&target))

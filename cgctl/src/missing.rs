@@ -34,6 +34,11 @@ pub fn controllers(version: Version, hierarchies: &[Hierarchy], settings: &Setti
     Ok(Wanted { needed, welcome })
 }
 
+/// Every controller that a hierarchy of cgroup v2 can hand down.
+pub fn all(hierarchy: &Hierarchy) -> Result<Wanted> {
+    Ok(Wanted { needed: Vec::new(), welcome: offered(&hierarchy.mount)? })
+}
+
 /// The controllers that the root of the mounted hierarchy can hand down.
 fn offered(mount: &Path) -> Result<Vec<String>> {
     let file = mount.join("cgroup.controllers");

@@ -1,16 +1,22 @@
 //! `stat`: the kernel's figures of a group, as one JSON object of the same shape on v1 and v2.
 
-use std::path::{Path, PathBuf};
+mod files;
+mod oom;
+mod v1;
+mod v2;
+
+use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use serde::Serialize;
 use stage::{Explain, Id};
 
-use crate::dirs;
 use crate::group::CgroupPath;
 use crate::hierarchy::{self, Hierarchy, Version};
 use crate::record::Records;
 use crate::target::Target;
+use files::Files;
+use oom::Oom;
 
 /// What the kernel does not tell is absent; a limit that is not set is absent.
 #[derive(Debug, Serialize)]
@@ -28,6 +34,12 @@ pub struct Figures {
     /// How many of its processes were killed because memory ran out.
     #[serde(skip_serializing_if = "Option::is_none")]
     oom_kills: Option<u64>,
+    /// Where, and whom, when there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oom: Option<Oom>,
+    /// Every figure that the kernel has of the group, by the names of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Files>,
 }
 
 /// Bytes.
@@ -58,76 +70,67 @@ pub fn command(records: &Records, target: &Target) -> Result<()> {
     let (_, hierarchies) = hierarchy::ours()?;
     let group = records.target(target)?;
     match figures(&hierarchies, &group, target.id.as_ref()) {
-        Some(figures) => stage::print_json(&figures),
+        Some(mut figures) => {
+            figures.files = Some(files::read(&hierarchies, &group));
+            stage::print_json(&figures)
+        }
         None => Err(anyhow!("cannot read the figures of {group}: there is no such cgroup"))
             .hint("cgctl ls lists what there is"),
     }
 }
 
-/// `None` if there is no such group.
+/// The figures that a container's end is told with. `None` if there is no such group.
 pub fn figures(hierarchies: &[Hierarchy], group: &CgroupPath, id: Option<&Id>) -> Option<Figures> {
-    let files = Files { hierarchies, group };
     if !hierarchies.iter().any(|one| group.below(&one.mount).exists()) {
         return None;
     }
+    let has_v1 = hierarchies.iter().any(|one| one.version == Version::V1);
+    let (memory, cpu, pids, kills) = if has_v1 {
+        let files = v1::Files { hierarchies, group };
+        (files.memory(), files.cpu(), files.pids(), files.oom_kills())
+    } else {
+        let dir = group.below(&hierarchies[0].mount);
+        (v2::memory(&dir), v2::cpu(&dir), v2::pids(&dir), v2::oom_kills(&dir, group))
+    };
+    let oom_kills = kills.as_ref().map(|kills| kills.iter().map(|one| one.kills).sum());
     Some(Figures {
         id: id.cloned(),
         cgroups_path: group.to_string(),
-        memory: files.memory(),
-        cpu: files.cpu(),
-        pids: files.pids(),
-        oom_kills: files.oom_kills(),
+        memory,
+        cpu,
+        pids,
+        oom_kills,
+        oom: kills.and_then(|kills| oom::of(group, kills)),
+        files: None,
     })
 }
 
-/// The files of a group, each in the hierarchy that has its controller.
-struct Files<'a> {
-    hierarchies: &'a [Hierarchy],
-    group: &'a CgroupPath,
-}
-
-impl Files<'_> {
-    fn dir(&self, controller: &str) -> Option<(Version, PathBuf)> {
-        let has = |one: &&Hierarchy| one.version == Version::V2 || one.has(controller);
-        self.hierarchies.iter().find(has).map(|one| (one.version, self.group.below(&one.mount)))
+impl Figures {
+    /// Microseconds.
+    pub fn cpu_usec(&self) -> u64 {
+        self.cpu.as_ref().map_or(0, |cpu| cpu.usage_usec)
     }
 
-    fn memory(&self) -> Option<Memory> {
-        let (version, dir) = self.dir("memory")?;
-        let [current, peak, limit] = match version {
-            Version::V1 => ["memory.usage_in_bytes", "memory.max_usage_in_bytes", "memory.limit_in_bytes"],
-            Version::V2 => ["memory.current", "memory.peak", "memory.max"],
-        };
-        Some(Memory {
-            current: number(&dir, current)?,
-            peak: number(&dir, peak),
-            limit: number(&dir, limit).filter(is_limit),
-        })
+    /// What is used, and the limit.
+    pub fn memory_figures(&self) -> [Option<u64>; 2] {
+        self.memory.as_ref().map_or([None; 2], |memory| [Some(memory.current), memory.limit])
     }
 
-    fn cpu(&self) -> Option<Cpu> {
-        let (version, dir) = self.dir("cpuacct")?;
-        let usage_usec = match version {
-            Version::V1 => number(&dir, "cpuacct.usage")? / 1000,
-            Version::V2 => keyed(&read(&dir, "cpu.stat")?, "usage_usec")?,
-        };
-        Some(Cpu { usage_usec })
+    /// How many there are, and the limit.
+    pub fn pids_figures(&self) -> [Option<u64>; 2] {
+        self.pids.as_ref().map_or([None; 2], |pids| [Some(pids.current), pids.limit])
     }
 
-    fn pids(&self) -> Option<Pids> {
-        let (_, dir) = self.dir("pids")?;
-        Some(Pids { current: number(&dir, "pids.current")?, limit: number(&dir, "pids.max") })
+    pub fn oom_kills(&self) -> Option<u64> {
+        self.oom_kills
     }
 
-    fn oom_kills(&self) -> Option<u64> {
-        let (version, dir) = self.dir("memory")?;
-        if version == Version::V2 {
-            return keyed(&read(&dir, "memory.events")?, "oom_kill");
+    /// What a person calls the group.
+    pub fn short_name(&self) -> &str {
+        match &self.id {
+            Some(id) => id.short(),
+            None => self.cgroups_path.rsplit('/').next().unwrap_or_default(),
         }
-        // v1 counts where it happens, v2 in the groups above, too.
-        let of = |dir: &Path| keyed(&read(dir, "memory.oom_control")?, "oom_kill");
-        let nested: u64 = dirs::nested(&dir).iter().filter_map(|dir| of(dir)).sum();
-        Some(of(&dir)? + nested)
     }
 }
 
@@ -138,11 +141,6 @@ fn read(dir: &Path, file: &str) -> Option<String> {
 /// `max` is no number.
 fn number(dir: &Path, file: &str) -> Option<u64> {
     read(dir, file)?.trim_end().parse().ok()
-}
-
-/// v1 writes "no limit" as the largest number of whole pages that it can count.
-fn is_limit(bytes: &u64) -> bool {
-    *bytes < 1 << 62
 }
 
 /// The value in a line `key value`.
@@ -159,11 +157,5 @@ mod tests {
         let text = "oom_kill_disable 0\nunder_oom 1\noom_kill 3\n";
         assert_eq!(keyed(text, "oom_kill"), Some(3));
         assert_eq!(keyed(text, "oom"), None);
-    }
-
-    #[test]
-    fn no_limit_is_none() {
-        assert!(!is_limit(&9_223_372_036_854_771_712));
-        assert!(is_limit(&(64 << 20)));
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use stage::Explain;
+use stage::{Explain, Id};
 
 use crate::group::CgroupPath;
 use crate::hierarchy::{self, Hierarchy};
@@ -38,6 +38,12 @@ pub fn command(records: &Records, target: &Target, how: How) -> Result<()> {
         records.remove(id)?;
     }
     figures.map_or(Ok(()), |figures| stage::print_json(&figures))
+}
+
+/// Removes a group in which nobody is, and its record.
+pub fn take_down(records: &Records, hierarchies: &[Hierarchy], id: &Id) -> Result<()> {
+    remove(hierarchies, &records.group(id))?;
+    records.remove(id)
 }
 
 /// # Errors

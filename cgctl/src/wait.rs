@@ -44,7 +44,7 @@ fn wait_v1(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
             pids.into_iter().filter_map(|pid| kill::open(pid).transpose()).collect::<Result<Vec<_>>>()?;
         if fds.is_empty() {
             // Ended, and not yet out of the group.
-            events::pause()?;
+            events::pause(events::SHORT)?;
         }
         events::wait_for_ends(&fds, None)?;
     }

@@ -1,13 +1,15 @@
 //! cgctl alone: what it writes is read with cat(1) from the kernel's files, limits are tried with processes.
 
 mod engines;
+mod limits;
+mod verbs;
 
 use serde_json::{Value, json};
 use tests::{Host, inject, new_id, schema};
 
 const TOOL: &str = "cgctl";
 /// The system calls with which it changes the host.
-const CALLS: [&str; 3] = ["symlink", "mkdir", "write"];
+const CALLS: [&str; 4] = ["symlink", "mkdir", "write", "renameat2"];
 
 fn create(host: &Host, arguments: &[&str]) -> Value {
     host.run(&[&[TOOL], arguments].concat()).json()
@@ -492,7 +494,8 @@ fn each_effect_is_shown_as_a_command() {
     let group = text(&document, "/cgroup/cgroupsPath");
     assert!(output.stderr.starts_with("+ mkdir -p -m 700 /run/gocker/cgctl\n"), "{output}");
     for line in [
-        format!("+ ln -s {group} /run/gocker/cgctl/{id}\n"),
+        format!("+ ln -s {group} /run/gocker/cgctl/{id}.making\n"),
+        format!("+ mv -n /run/gocker/cgctl/{id}.making /run/gocker/cgctl/{id}\n"),
         format!("{group}\n"),
         format!("+ echo 5 > /sys/fs/cgroup/pids{group}/pids.max\n"),
     ] {
