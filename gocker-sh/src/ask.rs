@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use stage::Document;
 
 use crate::spawn::Tools;
 
@@ -33,6 +35,17 @@ pub fn answer<T: DeserializeOwned>(
     serde_json::from_slice(&output.stdout)
         .map(Ok)
         .with_context(|| format!("cannot read what {tool} {} prints", arguments.join(" ")))
+}
+
+/// The document that a stage prints, or its exit code when it failed and has said why.
+pub fn document(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<std::result::Result<Document, u8>> {
+    let text: std::result::Result<Box<RawValue>, u8> = answer(tools, tool, arguments)?;
+    match text {
+        Ok(text) => {
+            Document::read(text.get().as_bytes())?.with_context(|| format!("{tool} printed nothing")).map(Ok)
+        }
+        Err(code) => Ok(Err(code)),
+    }
 }
 
 /// Lets a stage do something, its output being ours. Its exit code.

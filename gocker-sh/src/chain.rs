@@ -17,7 +17,7 @@ use stage::Document;
 use crate::children::{Capture, Child, wait_for_all};
 use crate::plan::Plan;
 use crate::signals::{Origin, Signals, ends};
-use crate::spawn::{Blocked, Command, Stream, Tools, pipe};
+use crate::spawn::{Blocked, Command, Session, Stream, Tools, pipe};
 use crate::store::Hold;
 
 /// What a command has at hand to work on a container.
@@ -134,6 +134,7 @@ fn command<'a>(bench: &'a Bench, tool: &'static str, arguments: &[String]) -> Co
         stderr: Stream::Inherit,
         inherited: vec![bench.hold.inherited()],
         blocked: Blocked::AsFound(bench.signals.found()),
+        session: Session::Callers,
     }
 }
 

@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use stage::{Codes, Roots};
 
+use crate::cmd::{attach, create, kill, logs, pause, rename, restart, start, stop, wait};
 use crate::options::{Exec, Run};
-use crate::{absent, exec, gc, get, images, ps, rm, rmi, run};
+use crate::{absent, exec, gc, get, images, ps, rm, rmi, run, watch};
 
 /// docker's: 125 for a wrong command line, 1 for what fails; `run` and `exec` say 125 themselves.
 pub const CODES: Codes = Codes { failed: Codes::FAILED, usage: Codes::NOT_RUN };
@@ -48,6 +49,28 @@ pub struct Global {
 enum Command {
     /// Run a command in a new container
     Run(Box<Run>),
+    /// Create a container without starting it
+    Create(Box<create::Create>),
+    /// Start containers that do not run
+    Start(start::Start),
+    /// Ask containers to end, kill those that do not
+    Stop(stop::Stop),
+    /// Stop containers and start them again
+    Restart(restart::Restart),
+    /// Send a signal to containers
+    Kill(kill::Kill),
+    /// Freeze the processes of containers
+    Pause(pause::Pause),
+    /// Let the processes of containers go on
+    Unpause(pause::Unpause),
+    /// Wait until containers have ended, print their exit codes
+    Wait(wait::Wait),
+    /// See what a running container prints, and type to it
+    Attach(attach::Attach),
+    /// Show what a container has printed
+    Logs(logs::Logs),
+    /// Give a container another name
+    Rename(rename::Rename),
     /// Run a command in a running container
     Exec(Exec),
     /// List containers
@@ -71,6 +94,17 @@ fn carry_out(cli: Cli) -> Result<u8> {
     let global = &cli.global;
     match cli.command {
         Command::Run(options) => run::run(global, &options),
+        Command::Create(options) => create::create(global, &options),
+        Command::Start(options) => start::start(global, &options),
+        Command::Stop(options) => stop::stop(global, &options),
+        Command::Restart(options) => restart::restart(global, &options),
+        Command::Kill(options) => kill::kill(global, &options),
+        Command::Pause(options) => pause::pause(global, &options),
+        Command::Unpause(options) => pause::unpause(global, &options),
+        Command::Wait(options) => wait::wait(global, &options),
+        Command::Attach(options) => attach::command(global, &options),
+        Command::Logs(options) => logs::logs(global, &options),
+        Command::Rename(options) => rename::rename(global, &options),
         Command::Exec(options) => exec::exec(global, &options),
         Command::Ps(options) => ps::ps(global, &options),
         Command::Rm(options) => rm::rm(global, &options),
@@ -84,5 +118,11 @@ fn carry_out(cli: Cli) -> Result<u8> {
 
 /// `main` of the tool.
 pub fn main() -> std::process::ExitCode {
+    // A watcher lives long: that it does without a parser of command lines keeps it small.
+    let mut words = std::env::args().skip(1);
+    if let (Some(watch::VERB), Some(id), None) = (words.next().as_deref(), words.next(), words.next()) {
+        let code = watch::watch(Roots::from_environment(), &id).unwrap_or(Codes::FAILED);
+        return std::process::ExitCode::from(code);
+    }
     stage::main(CODES, carry_out)
 }

@@ -11,13 +11,14 @@ use stage::{Codes, Id};
 
 use crate::chain::Bench;
 use crate::cli::Global;
+use crate::facts::{Fact, Facts};
 use crate::plan::Afterlife;
 use crate::record::{End, Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
-use crate::store::{Claim, Hold, Patience, Store, remove_dir};
+use crate::store::{Claim, Hold, Owner, Patience, Store, remove_dir};
 use crate::teardown::{Undo, undo};
-use crate::{ask, lookup, names};
+use crate::{ask, lookup, names, watch};
 
 /// Undo what killed commands have left
 #[derive(clap::Args, Clone, Debug)]
@@ -34,10 +35,32 @@ pub struct Gc {
 pub fn sweep(global: &Global, store: &Store) {
     // A listing must not fail because something else is broken; what could not be removed `gc` will name.
     for id in store.running().unwrap_or_default() {
-        if let Ok(Claim::Ours(hold)) = store.claim(&id, Patience::Pass) {
-            clean(global, store, hold).ok();
+        match store.claim(&id, Patience::Pass) {
+            Ok(Claim::Ours(hold)) => clean(global, store, hold).map_or((), drop),
+            Ok(Claim::Unwatched(owner)) => adopt(global, store, &id, owner).map_or((), drop),
+            _ => {}
         }
     }
+}
+
+/// Gives a detached container whose watcher was killed a new one. One that is not that far is left alone: its stages
+/// end, or nsrun does.
+fn adopt(global: &Global, store: &Store, id: &Id, owner: Owner) -> Result<()> {
+    let Some(mut record) = Record::read(store, id)? else { return Ok(()) };
+    if record.detached.as_ref().is_none_or(|detached| !detached.nsrun.is_alive()) {
+        return Ok(());
+    }
+    if record.process.is_none() {
+        let running = Facts::all(&store.run_dir(id))?.into_iter().find_map(|fact| match fact {
+            Fact::Running(process) => Some(process),
+            Fact::Stopped(_) => None,
+        });
+        let Some(process) = running else { return Ok(()) };
+        record.process = Some(process);
+        record.started = Some(now());
+        record.write_run(store)?;
+    }
+    watch::start(&Tools::new(global)?, &owner, id)
 }
 
 /// `gc`: prints the id of each container that it has cleaned up.
@@ -46,7 +69,11 @@ pub fn command(global: &Global, options: &Gc) -> Result<u8> {
     let store = Store::new(&global.roots);
     let mut code = 0;
     for id in store.running()? {
-        if let Claim::Ours(hold) = store.claim(&id, Patience::Wait)? {
+        let claim =
+            store.claim(&id, if is_detached(&store, &id) { Patience::Pass } else { Patience::Wait })?;
+        if let Claim::Unwatched(owner) = claim {
+            adopt(global, &store, &id, owner)?;
+        } else if let Claim::Ours(hold) = claim {
             code |= report(&id, || if options.dry_run { Ok(()) } else { clean(global, &store, hold) })?;
         }
     }
@@ -62,6 +89,10 @@ pub fn command(global: &Global, options: &Gc) -> Result<u8> {
         }
     }
     Ok(code)
+}
+
+fn is_detached(store: &Store, id: &Id) -> bool {
+    Record::read(store, id).is_ok_and(|record| record.is_some_and(|record| record.detached.is_some()))
 }
 
 fn report(id: &Id, work: impl FnOnce() -> Result<()>) -> Result<u8> {
@@ -83,7 +114,7 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
     let keeps = match &record {
         Ok(Some(record)) if record.afterlife == Afterlife::Remove => false,
         // Killed before it could write down that the command runs: nsrun knows, too.
-        Ok(Some(record)) => record.started.is_some() || began(&tools, &id)?,
+        Ok(Some(record)) => record.again || record.started.is_some() || began(&tools, &id)?,
         Ok(None) => false,
         Err(_) => store.kept_dir(&id).exists(),
     };
@@ -99,13 +130,25 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
 
 fn note_end(store: &Store, mut record: Record) -> Result<()> {
     if record.end.is_none() {
+        // nsrun may have told how it ended when nobody listened any more.
+        let told = Facts::all(&store.run_dir(&record.id)).unwrap_or_default();
+        let code = told.into_iter().find_map(|fact| match fact {
+            Fact::Stopped(code) => Some(code),
+            Fact::Running(_) => None,
+        });
         record.end = Some(End {
-            exit_code: 137,
+            exit_code: code.unwrap_or(137),
             oom_killed: false,
             finished: now(),
-            error: "gocker-sh was killed, and the container with it".to_owned(),
+            error: match code {
+                Some(_) => String::new(),
+                None => "gocker-sh was killed, and the container with it".to_owned(),
+            },
         });
     }
+    record.again = true;
+    record.paused = false;
+    record.detached = None;
     record.write_kept(store)
 }
 

@@ -37,6 +37,7 @@ struct Config {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     labels: Option<BTreeMap<String, String>>,
+    stop_signal: Option<String>,
 }
 
 impl Image {
@@ -47,7 +48,11 @@ impl Image {
 
     /// Adds to the record what the image makes of what was typed: the whole command, and its labels.
     pub fn tell(self, record: &mut Record) {
-        let Config { entrypoint, cmd, labels } = self.spec.config.unwrap_or_default();
+        let Config { entrypoint, cmd, labels, stop_signal } = self.spec.config.unwrap_or_default();
+        // A container that is started again has heard all of it.
+        if record.image_id.is_some() {
+            return;
+        }
         // --entrypoint drops both; its own word stands in the record already.
         if !record.plan.has_entrypoint() {
             let arguments = if record.command.is_empty() {
@@ -63,6 +68,7 @@ impl Image {
                 record.labels.push(format!("{key}={value}"));
             }
         }
+        record.stop_signal = stop_signal;
         record.image_id = Some(self.config.digest);
     }
 }

@@ -1,6 +1,8 @@
 //! One life of a container: its stages set it up, nsrun runs it, their undo takes it down.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use stage::{Codes, Document, Explain};
 
 use crate::chain::{Bench, Outcome, Stages};
@@ -9,13 +11,15 @@ use crate::cli::Global;
 use crate::image::Image;
 use crate::names;
 use crate::plan::Afterlife;
-use crate::record::{End, Process, Record, now};
+use crate::record::{Detached, End, Process, Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
-use crate::store::{Hold, Store, remove_dir};
-use crate::supervise::Waiting;
+use crate::store::{Hold, Store, make_dir, remove_dir};
+use crate::streams::Streams;
+use crate::supervise::{Tie, Waiting};
 use crate::teardown::{Stat, Undo, undo};
 use crate::trace::Trace;
+use crate::{options, watch};
 
 /// What a life needs, and the right to live it.
 pub struct Session<'a> {
@@ -23,6 +27,12 @@ pub struct Session<'a> {
     pub tools: &'a Tools,
     pub signals: &'a Signals,
     pub hold: Hold,
+}
+
+impl Session<'_> {
+    fn bench(&self) -> Bench<'_> {
+        Bench { tools: self.tools, hold: &self.hold, signals: self.signals }
+    }
 }
 
 /// How it ended.
@@ -36,17 +46,63 @@ pub struct Ended {
 /// its record says is kept.
 pub fn live(session: Session, mut record: Record, global: &Global) -> Result<Ended> {
     let mut trace = global.trace.then(Trace::start);
-    let bench = Bench { tools: session.tools, hold: &session.hold, signals: session.signals };
-    let ended = set_up_and_run(&bench, session.store, &mut record, trace.as_mut());
+    let bench = session.bench();
+    let ended = set_up_and_run(&bench, session.store, &mut record, Tie::Bound, trace.as_mut());
+    end(session, record, ended, trace)
+}
+
+/// Brings the recorded container to life, hands it over to a watcher, and leaves it.
+///
+/// # Errors
+/// It does not run. `Ok` with a code when a stage has said why.
+pub fn launch(
+    session: Session,
+    mut record: Record,
+    global: &Global,
+    process: &options::Process,
+) -> Result<Ended> {
+    let mut trace = global.trace.then(Trace::start);
+    let store = session.store;
+    let streams = make_dir(&store.kept_dir(&record.id))
+        .and_then(|()| Streams::make(&store.run_dir(&record.id), process));
+    let ended = streams.and_then(|streams| {
+        set_up_and_run(&session.bench(), store, &mut record, Tie::Loose(&streams), trace.as_mut())
+    });
+    match ended {
+        // It may have ended by now; the watcher will see.
+        Ok(_) if record.process.is_some() => {
+            watch::start(session.tools, session.hold.owner(), &record.id)?;
+            if let Some(trace) = trace {
+                trace.show();
+            }
+            Ok(Ended { code: 0, ran: true })
+        }
+        ended => end(session, record, ended, trace),
+    }
+}
+
+/// After the life, as far as it got: takes down what was made, and keeps what is kept.
+fn end(
+    session: Session,
+    mut record: Record,
+    ended: Result<(u8, Nsrun)>,
+    mut trace: Option<Trace>,
+) -> Result<Ended> {
     let (mut what, ran) = what_to_undo(&record, &ended);
     what.stat = ran && (record.afterlife == Afterlife::Keep || !matches!(ended, Ok((0, _))));
     let code = ended.as_ref().map_or(Codes::NOT_RUN, |(code, _)| *code);
+    let error = ended.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
     // With something left, the record stays, too: gc will find it.
-    let over = undo(&bench, &what).and_then(|undone| {
+    let over = undo(&session.bench(), &what).and_then(|undone| {
         note(trace.as_mut(), &undone.children, None);
         let stat = undone.stat.unwrap_or_default();
         report_oom(&stat);
-        finish(session, &mut record, ran, code, &stat)
+        finish(
+            session,
+            &mut record,
+            ran,
+            End { exit_code: code, oom_killed: stat.oom_kills > 0, finished: now(), error },
+        )
     });
     if let Some(trace) = trace {
         trace.show();
@@ -62,15 +118,37 @@ pub fn live(session: Session, mut record: Record, global: &Global) -> Result<End
     }
 }
 
-/// The exit code, and whether nsrun was there to see the end of the payload.
+/// What the watcher does when nsrun has ended: `code` is what it told, `None` if it was killed.
+pub fn wind_up(session: Session, mut record: Record, code: Option<u8>, error: String) -> Result<()> {
+    let what = Undo {
+        nsrun: code.is_none(),
+        mount_overlay: true,
+        netns: record.plan.netns.is_some(),
+        cgctl: true,
+        keep_upper: record.stays(true),
+        stat: true,
+    };
+    let stat = undo(&session.bench(), &what)?.stat.unwrap_or_default();
+    let exit_code = code.unwrap_or(128 + Signal::SIGKILL as u8);
+    finish(
+        session,
+        &mut record,
+        true,
+        End { exit_code, oom_killed: stat.oom_kills > 0, finished: now(), error },
+    )
+}
+
+/// The exit code, and whether nsrun was there to see the end of the payload. Of a loose one the code means nothing once
+/// the record tells of the process.
 fn set_up_and_run(
     bench: &Bench,
     store: &Store,
     record: &mut Record,
+    tie: Tie,
     mut trace: Option<&mut Trace>,
 ) -> Result<(u8, Nsrun)> {
     let stages = Stages::start(bench, &record.plan);
-    let nsrun = Waiting::start(bench, &record.plan.nsrun);
+    let nsrun = Waiting::start(bench, tie, &record.plan.nsrun);
     let built = stages.finish(bench);
     let (nsrun, built) = match (nsrun, built) {
         (Ok(nsrun), Ok(built)) => (nsrun, built),
@@ -86,11 +164,23 @@ fn set_up_and_run(
         }
     };
     note(trace.as_deref_mut(), &built.children, Some(&document));
-    let child = nsrun.run(bench, &document, |process| note_running(store, record, process, &document))?;
+    note_made(record, &document)?;
+    if let Tie::Loose(streams) = tie {
+        // On disk before nsrun can go on alone: whoever comes next must find it, should we be killed.
+        record.detached =
+            Some(Detached { nsrun: process_of(nsrun.pid())?, terminal: streams.master_number() });
+        record.write_run(store)?;
+    }
+    let child = nsrun.run(bench, &document, |process| note_running(store, record, process))?;
     let code = child.code().unwrap_or(u8::MAX);
     let nsrun = if child.was_killed() { Nsrun::Killed } else { Nsrun::Done };
     note(trace, &[child], None);
     Ok((code, nsrun))
+}
+
+/// Our child, which has not been waited for yet: the pid is its own.
+fn process_of(nsrun: Pid) -> Result<Process> {
+    Process::of(nsrun.as_raw()).context("cannot find nsrun: it has ended")
 }
 
 /// The exit code when there is nothing to run the command in.
@@ -115,16 +205,25 @@ fn note(trace: Option<&mut Trace>, children: &[Child], document: Option<&Documen
     }
 }
 
-/// The payload has begun: from now on others can see that it runs, and find it.
-fn note_running(store: &Store, record: &mut Record, process: Process, document: &Document) -> Result<()> {
+/// The stages have made everything.
+fn note_made(record: &mut Record, document: &Document) -> Result<()> {
     if let Some(image) = Image::of(document)? {
         image.tell(record);
     }
+    let line = document.to_line()?.trim_end().to_owned();
+    record.document = Some(serde_json::value::RawValue::from_string(line)?);
+    Ok(())
+}
+
+/// The payload has begun: from now on others can see that it runs, and find it.
+fn note_running(store: &Store, record: &mut Record, process: Process) -> Result<()> {
     record.started = Some(now());
     record.process = Some(process);
-    record.document =
-        Some(serde_json::value::RawValue::from_string(document.to_line()?.trim_end().to_owned())?);
-    record.write_run(store)
+    record.write_run(store)?;
+    if record.detached.is_some() && record.afterlife == Afterlife::Keep {
+        record.write_kept(store)?;
+    }
+    Ok(())
 }
 
 /// What may have been made, and whether the command was ever started.
@@ -135,7 +234,7 @@ fn what_to_undo(record: &Record, ended: &Result<(u8, Nsrun)>) -> (Undo, bool) {
         mount_overlay: true,
         netns: record.plan.netns.is_some(),
         cgctl: true,
-        keep_upper: ran && record.afterlife == Afterlife::Keep,
+        keep_upper: record.stays(ran),
         stat: false,
     };
     (undo, ran)
@@ -161,15 +260,13 @@ fn mib(bytes: u64) -> String {
 }
 
 /// Writes down how a kept container ended; removes what remembers one that is not kept.
-fn finish(session: Session, record: &mut Record, ran: bool, code: u8, stat: &Stat) -> Result<()> {
+fn finish(session: Session, record: &mut Record, ran: bool, end: End) -> Result<()> {
     let Session { store, hold, .. } = session;
-    if ran && record.afterlife == Afterlife::Keep {
-        record.end = Some(End {
-            exit_code: code,
-            oom_killed: stat.oom_kills > 0,
-            finished: now(),
-            error: String::new(),
-        });
+    if record.stays(ran) {
+        record.again = true;
+        record.paused = false;
+        record.detached = None;
+        record.end = Some(end);
         record.write_kept(store)?;
     } else {
         names::give_back(store, &record.id, &record.name)?;

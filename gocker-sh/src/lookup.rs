@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use stage::Id;
 
+use crate::record::Record;
 use crate::store::Store;
 
 /// docker's order: the full id, then the name, then a prefix that only one id has.
@@ -19,6 +20,11 @@ pub fn container(store: &Store, word: &str) -> Result<Id> {
         return Ok(id);
     }
     by_prefix(word, all(store)?)
+}
+
+/// The record of a container whose process is there. `None` if there is none (any more).
+pub fn started(store: &Store, id: &Id) -> Result<Option<Record>> {
+    Ok(Record::read(store, id)?.filter(Record::is_alive))
 }
 
 /// Every container there is, each once.

@@ -1,16 +1,25 @@
 //! What `run` and `exec` are asked for, as it was typed.
 
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Run a command in a new container
 // docker's options, and Gocker's own --mem, --swap and --pids.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[command(disable_help_flag = true)]
 pub struct Run {
     /// Remove the container when it ends
     #[arg(long)]
     pub rm: bool,
+    /// Leave it running, print its id
+    #[arg(short, long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub detachment: Detachment,
     /// Name of the container (else a random one)
     #[arg(long)]
     pub name: Option<String>,
@@ -46,11 +55,62 @@ pub struct Run {
     /// Print help
     // Not -h: that is the host name, as with docker.
     #[arg(long, action = clap::ArgAction::Help)]
+    #[serde(skip)]
     help: Option<bool>,
 }
 
+impl Run {
+    /// What was typed, as JSON, without what was not.
+    pub fn typed(&self) -> Result<Box<RawValue>> {
+        let mut value = serde_json::to_value(self)?;
+        strip(&mut value);
+        Ok(serde_json::value::to_raw_value(&value)?)
+    }
+
+    /// Reads back what [`Run::typed`] gave.
+    pub fn read(typed: Option<&RawValue>) -> Result<Run> {
+        let text = typed.map_or("{}", RawValue::get);
+        serde_json::from_str(text).context("cannot read the container's options")
+    }
+}
+
+/// Takes away what is as if it were not there.
+fn strip(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(strip);
+        fields.retain(|_, value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            _ => true,
+        });
+    }
+}
+
+/// How a container carries on by itself, and how it is stopped.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Detachment {
+    /// Where the output goes: json-file is all there is
+    #[arg(long, value_name = "DRIVER")]
+    pub log_driver: Option<String>,
+    /// How much log is kept: max-size=10m, max-file=2
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub log_opt: Vec<String>,
+    /// Signal that asks the container to end (else the image's, else TERM)
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// Seconds it is given to end before it is killed (else 10)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub stop_timeout: Option<i64>,
+    /// Refused: nothing is there to restart it; systemd does such things
+    #[arg(long, value_name = "POLICY")]
+    pub restart: Option<String>,
+}
+
 /// What the root file system is made of, and the command in it.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Image {
     /// Run in a copy of this directory instead of an image; `/` for a throwaway copy of this system
     #[arg(long, value_name = "DIR")]
@@ -84,7 +144,8 @@ impl Image {
 }
 
 /// When an image is pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Policy {
     Missing,
     Always,
@@ -102,7 +163,8 @@ impl Policy {
 }
 
 /// How a process in a container is started: the same words for `run` and `exec`.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Process {
     /// Keep stdin open
     #[arg(short, long)]
@@ -125,7 +187,8 @@ pub struct Process {
 }
 
 /// Limits of the container as a whole.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Memory limit (units b, k, m, g)
     #[arg(short, long, value_name = "BYTES", conflicts_with = "mem")]
@@ -154,7 +217,8 @@ pub struct Limits {
 }
 
 /// The container's network.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Network {
     /// Connect it to the bridge, to nothing, or leave it in the host's network
     #[arg(long, visible_alias = "net", value_name = "bridge|host|none")]
@@ -207,6 +271,9 @@ impl Network {
 pub struct Exec {
     #[command(flatten)]
     pub process: Process,
+    /// Leave the command running
+    #[arg(short, long)]
+    pub detach: bool,
     /// Name or id of the container, then the command and its arguments
     #[arg(value_name = "CONTAINER COMMAND [ARG]...", num_args = 2.., required = true, trailing_var_arg = true)]
     words: Vec<String>,

@@ -1,8 +1,8 @@
 //! Decides what is asked of each stage: from the options of `run` to five command lines. Touches nothing.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use stage::Id;
+use stage::{Explain, Id};
 
 use crate::options::{Image, Limits, Mode, Network, Process, Run};
 
@@ -78,6 +78,11 @@ impl Words {
 pub fn plan(options: &Run, id: &Id) -> Result<Plan> {
     if options.image.rootfs.is_none() && options.image.image().is_none() {
         bail!("an image is needed: gocker-sh run [OPTIONS] IMAGE [COMMAND] [ARG...]");
+    }
+    if let Some(policy) = options.detachment.restart.as_deref().filter(|policy| *policy != "no") {
+        return Err(anyhow!("cannot restart the container by itself: --restart={policy}")).hint(
+            "no daemon is there to do it; a systemd unit with Restart=always and gocker-sh run as ExecStart does",
+        );
     }
     let netns = netns(&options.network, id);
     let mut nsrun = nsrun(options, id)?;

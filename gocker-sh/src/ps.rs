@@ -101,7 +101,7 @@ pub fn ps(global: &Global, options: &Ps) -> Result<u8> {
         .into_iter()
         .enumerate()
         .filter(|(place, record)| {
-            (all || record.state() == State::Running)
+            (all || record.is_alive())
                 && cut.admits(*place)
                 && filters.admit(|key, value| meant::holds(key, value, record))
         })
@@ -163,6 +163,7 @@ pub fn state(record: &Record) -> &'static str {
     match record.state() {
         State::Created => "created",
         State::Running => "running",
+        State::Paused => "paused",
         State::Exited if record.end.is_none() => "removing",
         State::Exited => "exited",
         State::Broken => "dead",
@@ -175,6 +176,7 @@ fn status(record: &Record, now: Timestamp) -> String {
         (State::Broken, _) => format!("Broken: {}", record.broken.as_deref().unwrap_or_default()),
         (State::Created, _) => "Created".to_owned(),
         (State::Running, _) => format!("Up {}", since(&record.started)),
+        (State::Paused, _) => format!("Up {} (Paused)", since(&record.started)),
         (State::Exited, Some(end)) => {
             format!("Exited ({}) {} ago", end.exit_code, human::since(&end.finished, now))
         }
@@ -183,7 +185,7 @@ fn status(record: &Record, now: Timestamp) -> String {
 }
 
 fn entry(record: &Record) -> Entry {
-    let running = record.state() == State::Running;
+    let running = record.is_alive();
     Entry {
         id: record.id.clone(),
         name: record.name.clone(),

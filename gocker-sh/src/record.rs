@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use stage::{Durability, Id, replace_file};
+use stage::{Durability, Id, Lock, replace_file};
 
 use crate::options::Mode;
 use crate::plan::{Afterlife, Plan};
 use crate::store::{Store, make_dir};
 
 /// One container.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     pub id: Id,
@@ -29,8 +29,14 @@ pub struct Record {
     #[serde(default)]
     pub command: Vec<String>,
     pub afterlife: Afterlife,
+    /// It was there before its present life, which may fail without taking it along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     #[serde(default)]
     pub network: Mode,
+    /// The image's, as it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
     /// `KEY=VALUE`, as typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -44,8 +50,20 @@ pub struct Record {
     /// The container's first process. Absent unless it was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// What carries on without the gocker-sh that started it. Absent in the foreground.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detached: Option<Detached>,
+    /// How much log is kept of a detached life.
+    #[serde(default)]
+    pub log: LogLimits,
+    /// Its processes are frozen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// The options of `run` or `create` as they were typed, without those that were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<Box<RawValue>>,
     /// Why the record on disk cannot be used, when this one stands in for it.
     #[serde(skip)]
     pub broken: Option<String>,
@@ -58,6 +76,32 @@ pub struct Process {
     pub pid: i32,
     /// Clock ticks since boot, proc_pid_stat(5).
     pub start_time: u64,
+}
+
+/// What a detached container leaves behind that a watcher has to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detached {
+    pub nsrun: Process,
+    /// The descriptor, in nsrun, of the master of the terminal that nsrun was given. Absent without a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<i32>,
+}
+
+/// How much log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLimits {
+    /// Bytes of one file.
+    pub max_size: u64,
+    /// Files, the one that is written to included.
+    pub max_file: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> LogLimits {
+        LogLimits { max_size: 10 << 20, max_file: 2 }
+    }
 }
 
 /// How a container ended.
@@ -78,6 +122,8 @@ pub enum State {
     /// Its process was never started.
     Created,
     Running,
+    /// It runs, and its processes are frozen.
+    Paused,
     /// Its process has ended.
     Exited,
     /// Its record cannot be read.
@@ -106,11 +152,52 @@ impl Record {
         replace_file(&store.run_dir(&self.id).join(FILE), &text, Durability::UntilReboot)
     }
 
-    /// Writes the record where it stays.
+    /// Writes the record where it stays. Of one that runs it says how it will have ended when a reboot ends it.
     pub fn write_kept(&self, store: &Store) -> Result<()> {
         let directory = store.kept_dir(&self.id);
         make_dir(&directory)?;
-        replace_file(&directory.join(FILE), &serde_json::to_vec(self)?, Durability::Durable)
+        let text = match (&self.process, &self.end) {
+            (Some(_), None) => serde_json::to_vec(&Record { end: Some(self.lost()), ..self.clone() })?,
+            _ => serde_json::to_vec(self)?,
+        };
+        replace_file(&directory.join(FILE), &text, Durability::Durable)
+    }
+
+    fn lost(&self) -> End {
+        End {
+            exit_code: 255,
+            oom_killed: false,
+            finished: self.started.clone().unwrap_or_default(),
+            error: "the host went down while it ran".to_owned(),
+        }
+    }
+
+    /// Whether it stays when its present life is over; `ran` if that got as far as to run the command.
+    pub fn stays(&self, ran: bool) -> bool {
+        self.afterlife == Afterlife::Keep && (ran || self.again)
+    }
+
+    /// Changes the newest record on disk; nobody else does meanwhile.
+    ///
+    /// # Errors
+    /// There is none (any more), or it cannot be read or written.
+    pub fn edit(store: &Store, id: &Id, change: impl FnOnce(&mut Record)) -> Result<Record> {
+        let _only_one = Lock::take(&store.kept_root().join("edit.lock"))?;
+        let mut record = Record::read(store, id)?.with_context(|| format!("No such container: {id}"))?;
+        change(&mut record);
+        // Both copies: the one of the run root is the newer, and the other is what a reboot leaves.
+        if store.kept_dir(id).join(FILE).exists() {
+            record.write_kept(store)?;
+        }
+        if store.run_dir(id).join(FILE).exists() {
+            record.write_run(store)?;
+        }
+        Ok(record)
+    }
+
+    /// Whether the container's process is there, frozen or not.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state(), State::Running | State::Paused)
     }
 
     /// What stands in for a record that cannot be read.
@@ -123,13 +210,19 @@ impl Record {
             image_id: None,
             command: Vec::new(),
             afterlife: Afterlife::Keep,
+            again: false,
             network: Mode::default(),
+            stop_signal: None,
             labels: Vec::new(),
             plan: Plan::default(),
             document: None,
             started: None,
             process: None,
+            detached: None,
+            log: LogLimits::default(),
+            paused: false,
             end: None,
+            options: None,
             broken: Some(why.to_owned()),
         }
     }
@@ -139,7 +232,13 @@ impl Record {
             _ if self.broken.is_some() => State::Broken,
             (Some(_), _) => State::Exited,
             (None, None) => State::Created,
-            (None, Some(process)) if process.is_alive() => State::Running,
+            (None, Some(process)) if process.is_alive() => {
+                if self.paused {
+                    State::Paused
+                } else {
+                    State::Running
+                }
+            }
             (None, Some(_)) => State::Exited,
         }
     }
@@ -148,17 +247,23 @@ impl Record {
 impl Process {
     /// Whether the process still is the one that was recorded. The kernel says so, not a file.
     pub fn is_alive(&self) -> bool {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            return false;
-        };
+        Process::look(self.pid)
+            .is_some_and(|(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
+    }
+
+    /// The process that has this pid now.
+    pub fn of(pid: i32) -> Option<Process> {
+        Process::look(pid).map(|(_, start_time)| Process { pid, start_time })
+    }
+
+    /// Its state's letter and start time, proc_pid_stat(5).
+    fn look(pid: i32) -> Option<(char, u64)> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field is the name, in parentheses, and may hold anything: what follows its end is the third.
-        let Some((_, rest)) = stat.rsplit_once(") ") else {
-            return false;
-        };
+        let (_, rest) = stat.rsplit_once(") ")?;
         let mut fields = rest.split(' ');
-        let state = fields.next();
-        let start_time = fields.nth(18).and_then(|text| text.parse().ok());
-        start_time == Some(self.start_time) && !matches!(state, Some("Z" | "X"))
+        let state = fields.next()?.chars().next()?;
+        Some((state, fields.nth(18)?.parse().ok()?))
     }
 }
 

@@ -58,14 +58,14 @@ fn remove(global: &Global, store: &Store, id: &Id, force: bool) -> Result<()> {
     // What cannot be read can be removed all the same.
     let record = Record::read(store, id).unwrap_or_default();
     let name = record.as_ref().map_or(id.as_str(), |record| &record.name).to_owned();
-    if let Claim::Theirs = store.claim(id, Patience::Pass)? {
+    if let Claim::Theirs | Claim::Unwatched(_) = store.claim(id, Patience::Pass)? {
         match record.as_ref().map(Record::state) {
             // One that is being set up runs in the eyes of whoever started it.
-            Some(State::Running | State::Created) | None if !force => bail!(
+            Some(State::Running | State::Paused | State::Created) | None if !force => bail!(
                 "cannot remove container \"/{name}\": container is running: stop the container before removing or \
                  force remove"
             ),
-            Some(State::Running) => kill(&tools, id)?,
+            Some(State::Running | State::Paused) => kill(&tools, id)?,
             // Its record does not tell of the start yet: nsrun knows.
             Some(State::Created) | None if gc::runs(&tools, id)? => kill(&tools, id)?,
             Some(State::Created) | None => bail!("cannot remove container \"/{name}\": it is being set up"),

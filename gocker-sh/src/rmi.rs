@@ -95,7 +95,7 @@ fn decide(images: &[Stored], meant: &Meant, word: &str, records: &[Record], forc
             None => Ok(Decision::Remove(vec![reference.clone()])),
         },
         Meant::Id(_) => {
-            if let Some(user) = user.filter(|user| !force || user.state() == State::Running) {
+            if let Some(user) = user.filter(|user| !force || user.is_alive()) {
                 bail!("{}", conflict(id, user));
             }
             if repositories(&names) > 1 && !force {
@@ -115,7 +115,7 @@ fn decide(images: &[Stored], meant: &Meant, word: &str, records: &[Record], forc
 
 fn conflict(id: &str, user: &Record) -> String {
     let (how, state) = match user.state() {
-        State::Running => ("cannot be forced", "running"),
+        State::Running | State::Paused => ("cannot be forced", "running"),
         _ => ("must be forced", "stopped"),
     };
     let user = user.id.short();

@@ -14,7 +14,7 @@ use crate::record::{Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store};
-use crate::{gc, names};
+use crate::{gc, log, names};
 
 /// Runs the command of a new container. Answers with its exit code.
 pub fn run(global: &Global, options: &Run) -> Result<u8> {
@@ -35,7 +35,8 @@ pub fn not_run(error: &anyhow::Error) -> Result<u8> {
 
 fn prepared(global: &Global, options: &Run) -> Result<u8> {
     stage::need_root()?;
-    if options.process.interactive && options.process.tty && !std::io::stdin().is_terminal() {
+    let process = &options.process;
+    if !options.detach && process.interactive && process.tty && !std::io::stdin().is_terminal() {
         bail!("cannot attach stdin to a TTY-enabled container because stdin is not a terminal");
     }
     let id = Id::mint()?;
@@ -48,22 +49,28 @@ fn prepared(global: &Global, options: &Run) -> Result<u8> {
     }
     let hold = store.hold(&id)?;
     let made = record(&store, &hold, options, plan);
+    let session = |hold| Session { store: &store, tools: &tools, signals: &signals, hold };
     let ended = match made {
-        Ok(record) => {
-            life::live(Session { store: &store, tools: &tools, signals: &signals, hold }, record, global)
-        }
+        Ok(record) if options.detach => life::launch(session(hold), record, global, process),
+        Ok(record) => life::live(session(hold), record, global),
         Err(error) => Err(error).left(hold.remove().err().iter().map(|error| format!("{error:#}")).collect()),
     };
     if let (Some(path), true) = (&options.cidfile, !matches!(ended, Ok(life::Ended { ran: true, .. }))) {
         // It names a container that never was.
         std::fs::remove_file(path).ok();
     }
-    Ok(ended?.code)
+    let ended = ended?;
+    if options.detach && ended.ran {
+        stage::print(&format!("{id}\n"))?;
+    }
+    Ok(ended.code)
 }
 
 /// Puts the record of the new container on disk; its name is taken with it.
-fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) -> Result<Record> {
+pub fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) -> Result<Record> {
     let image = options.image.rootfs.as_deref().or(options.image.image());
+    let detachment = &options.detachment;
+    let log = log::limits(detachment.log_driver.as_deref(), &detachment.log_opt)?;
     let name = names::take(store, &hold.id, options.name.as_deref())?;
     let record = Record {
         id: hold.id.clone(),
@@ -74,12 +81,18 @@ fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) ->
         command: typed_command(options),
         network: options.network.mode(),
         afterlife: Afterlife::of(options),
+        again: false,
+        stop_signal: None,
         labels: options.label.clone(),
         plan,
         document: None,
         started: None,
         process: None,
+        detached: None,
+        log,
+        paused: false,
         end: None,
+        options: Some(options.typed()?),
         broken: None,
     };
     let written = match record.afterlife {
@@ -100,7 +113,7 @@ fn typed_command(options: &Run) -> Vec<String> {
     options.entrypoint.iter().chain(options.image.command()).cloned().collect()
 }
 
-fn write_cidfile(path: &str, id: &Id) -> Result<()> {
+pub fn write_cidfile(path: &str, id: &Id) -> Result<()> {
     let context = || format!("cannot write {path}");
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => file.write_all(id.as_str().as_bytes()).with_context(context),

@@ -53,7 +53,19 @@ pub struct Command<'a> {
     /// Further descriptors, which keep their numbers.
     pub inherited: Vec<BorrowedFd<'a>>,
     pub blocked: Blocked,
+    pub session: Session,
 }
+
+/// Whether a child is part of what the terminal and the shell control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    Callers,
+    /// A new one: no Ctrl-C, no hang-up reaches it.
+    Own,
+}
+
+/// `POSIX_SPAWN_SETSID` of glibc and musl, which nix does not name.
+const SETSID: i32 = 0x80;
 
 impl Tools {
     /// The environment tells every tool the roots that this one was given.
@@ -111,7 +123,7 @@ impl Tools {
             words.push(CString::new(word.as_str()).with_context(context)?);
         }
         let actions = file_actions(command).with_context(context)?;
-        let attributes = attributes(&command.blocked).with_context(context)?;
+        let attributes = attributes(command).with_context(context)?;
         posix_spawn(path.as_path(), &actions, &attributes, &words, &self.environment).with_context(context)
     }
 }
@@ -137,12 +149,15 @@ fn file_actions(command: &Command) -> nix::Result<PosixSpawnFileActions> {
     Ok(actions)
 }
 
-fn attributes(blocked: &Blocked) -> nix::Result<PosixSpawnAttr> {
+fn attributes(command: &Command) -> nix::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
     // Rust's start-up code ignores SIGPIPE, and what is ignored stays so across execve.
     let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
-    if let Blocked::AsFound(mask) = blocked {
+    if command.session == Session::Own {
+        flags |= PosixSpawnFlags::from_bits_retain(SETSID);
+    }
+    if let Blocked::AsFound(mask) = &command.blocked {
         flags |= PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
         attributes.set_sigmask(mask)?;
     }

@@ -4,8 +4,9 @@
 //!     ROOT/gocker-sh/ID/            a container that stays: `record.json`
 //!     ROOT/gocker-sh/@NAME -> ID    a name, taken by the making of this link
 //!
-//! Two flocks tell who is at work on a container. The one on the directory is held by gocker-sh alone; the one on
-//! `lock` also by every stage it started. Directory free, `lock` not: gocker-sh was killed and a stage still ends.
+//! Two flocks tell who is at work on a container. The one on the directory is held by gocker-sh alone (by the watcher
+//! of a detached container); the one on `lock` also by every stage it started. Directory free, `lock` not: gocker-sh
+//! was killed, and a stage still ends, or nsrun carries on with a detached container.
 
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
@@ -14,8 +15,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use stage::{Id, Lock, Roots, make_private_dir};
 
 /// This tool's own directories.
@@ -33,9 +34,25 @@ pub struct Store {
 pub struct Hold {
     pub id: Id,
     directory: PathBuf,
-    /// Held, never read: what keeps the container alive in the eyes of others.
-    _owner: Flock<File>,
+    owner: Owner,
     lock: Lock,
+}
+
+/// The flock on the run directory: what keeps the container owned in the eyes of others. A process that inherited it
+/// still has it when this is dropped.
+#[derive(Debug)]
+pub struct Owner(Option<File>);
+
+impl Owner {
+    /// The owner's lock as a watcher has it: its stdin, for as long as it lives.
+    pub fn of_watcher() -> Owner {
+        Owner(None)
+    }
+
+    /// What a watcher gets as its stdin.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_ref().map_or(rustix::stdio::stdin(), |lock| lock.as_fd())
+    }
 }
 
 /// Who is at work on a container.
@@ -43,8 +60,10 @@ pub struct Hold {
 pub enum Claim {
     /// Nobody was; now we are.
     Ours(Hold),
-    /// A gocker-sh, or a stage that outlives it for a moment.
+    /// A gocker-sh.
     Theirs,
+    /// A stage that outlives its gocker-sh, for a moment or, in a detached container, for long.
+    Unwatched(Owner),
     /// There is no such directory (any more).
     Gone,
 }
@@ -83,7 +102,7 @@ impl Store {
         loop {
             make_dir(&self.run_dir(id))?;
             // A gc may have seen the directory before it was locked, and removed it: then again.
-            if let Claim::Ours(hold) = self.claim_with(id, FlockArg::LockExclusive, Patience::Wait)? {
+            if let Claim::Ours(hold) = self.claim_with(id, FlockOperation::LockExclusive, Patience::Wait)? {
                 return Ok(hold);
             }
         }
@@ -91,10 +110,10 @@ impl Store {
 
     /// Takes hold of a container if nobody works on it.
     pub fn claim(&self, id: &Id, patience: Patience) -> Result<Claim> {
-        self.claim_with(id, FlockArg::LockExclusiveNonblock, patience)
+        self.claim_with(id, FlockOperation::NonBlockingLockExclusive, patience)
     }
 
-    fn claim_with(&self, id: &Id, how: FlockArg, patience: Patience) -> Result<Claim> {
+    fn claim_with(&self, id: &Id, how: FlockOperation, patience: Patience) -> Result<Claim> {
         let directory = self.run_dir(id);
         let context = || format!("cannot lock {}", directory.display());
         let file = match File::open(&directory) {
@@ -102,22 +121,42 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Claim::Gone),
             Err(error) => return Err(error).context("open").with_context(context),
         };
-        let owner = match Flock::lock(file, how) {
-            Ok(owner) => owner,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(Claim::Theirs),
-            Err((_, errno)) => return Err(errno).context("flock").with_context(context),
-        };
+        match flock(&file, how) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(Claim::Theirs),
+            Err(errno) => return Err(errno).context("flock").with_context(context),
+        }
+        let owner = Owner(Some(file));
         let path = directory.join("lock");
         let lock = match patience {
             Patience::Wait => Lock::take(&path).map(Some),
             Patience::Pass => Lock::try_take(&path),
         };
         match lock {
-            Ok(Some(lock)) => Ok(Claim::Ours(Hold { id: id.clone(), directory, _owner: owner, lock })),
-            Ok(None) => Ok(Claim::Theirs),
+            Ok(Some(lock)) => Ok(Claim::Ours(Hold { id: id.clone(), directory, owner, lock })),
+            Ok(None) => Ok(Claim::Unwatched(owner)),
             Err(_) if !directory.exists() => Ok(Claim::Gone),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes hold of the container whose watcher this process is, as soon as nsrun has let go.
+    pub fn hold_as_watcher(&self, id: &Id) -> Result<Hold> {
+        let directory = self.run_dir(id);
+        let lock = Lock::take(&directory.join("lock"))?;
+        Ok(Hold { id: id.clone(), directory, owner: Owner::of_watcher(), lock })
+    }
+
+    /// Waits until nobody owns the container: whoever watched it has taken it down, or was killed.
+    pub fn wait_unowned(&self, id: &Id) -> Result<()> {
+        let directory = self.run_dir(id);
+        let context = || format!("cannot wait for container {}", id.short());
+        let file = match File::open(&directory) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).context("open").with_context(context),
+        };
+        flock(&file, FlockOperation::LockShared).context("flock").with_context(context)
     }
 
     /// The ids with a directory in the run root: containers that run, or that somebody works on.
@@ -158,6 +197,11 @@ impl Hold {
     /// What a stage inherits, so that nobody takes the container for abandoned while it works.
     pub fn inherited(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
+    }
+
+    /// The owner's part of the hold.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Removes the run directory; whoever waits for the container finds it gone.

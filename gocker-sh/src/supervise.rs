@@ -8,56 +8,84 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use serde::Deserialize;
+use nix::unistd::Pid;
 use stage::Document;
 
 use crate::chain::{Bench, spawn};
-use crate::children::{Capture, Child};
+use crate::children::Child;
+use crate::facts::{Fact, Facts};
 use crate::record::Process;
 use crate::signals::{Event, Origin};
-use crate::spawn::{Blocked, Command, Stream, pipe};
+use crate::spawn::{Blocked, Command, Session, Stream, pipe};
+use crate::streams::Streams;
 
-/// One line of `--json-fd`.
-#[derive(Deserialize)]
-struct Fact {
-    process: ProcessFact,
-}
-
-#[derive(Deserialize)]
-struct ProcessFact {
-    status: String,
-    #[serde(flatten)]
-    process: Option<Process>,
+/// How nsrun stands to this process.
+#[derive(Clone, Copy, Debug)]
+pub enum Tie<'a> {
+    /// Its streams are ours, and it dies with us.
+    Bound,
+    /// It carries on without us, with streams of its own.
+    Loose(&'a Streams),
 }
 
 /// nsrun, started while the stages are still at work: it waits for their document at the end of a pipe.
 pub struct Waiting {
     child: Child,
     document: File,
-    facts: Capture,
+    facts: Facts,
+    until: Until,
+}
+
+/// How long to stay with nsrun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Running,
+    Ended,
 }
 
 impl Waiting {
-    pub fn start(bench: &Bench, arguments: &[String]) -> Result<Waiting> {
+    pub fn start(bench: &Bench, tie: Tie, arguments: &[String]) -> Result<Waiting> {
         let (document, give) = pipe()?;
-        let (facts, report) = pipe()?;
+        let (facts, report, until) = match tie {
+            Tie::Bound => {
+                let (facts, report) = pipe()?;
+                (Facts::of_pipe(facts), report, Until::Ended)
+            }
+            Tie::Loose(streams) => (streams.facts()?, streams.report()?, Until::Running),
+        };
         let mut words = vec![
-            "--die-with-parent".to_owned(),
             format!("--doc=/dev/fd/{}", document.as_raw_fd()),
             format!("--json-fd={}", report.as_raw_fd()),
         ];
+        if let Tie::Bound = tie {
+            words.insert(0, "--die-with-parent".to_owned());
+        }
         words.extend_from_slice(arguments);
+        let mut inherited = vec![bench.hold.inherited(), document.as_fd(), report.as_fd()];
+        let (stdin, stdout, stderr, session) = match tie {
+            Tie::Bound => (Stream::Inherit, Stream::Inherit, Stream::Inherit, Session::Callers),
+            Tie::Loose(streams) => {
+                inherited.extend(streams.master());
+                let [stdin, stdout, stderr] = streams.standard();
+                (stdin, stdout, stderr, Session::Own)
+            }
+        };
         let command = Command {
             tool: "nsrun",
             arguments: bench.tools.words(words),
-            stdin: Stream::Inherit,
-            stdout: Stream::Inherit,
-            stderr: Stream::Inherit,
-            inherited: vec![bench.hold.inherited(), document.as_fd(), report.as_fd()],
+            stdin,
+            stdout,
+            stderr,
+            inherited,
             blocked: Blocked::AsFound(bench.signals.found()),
+            session,
         };
         let child = spawn(bench, command)?;
-        Ok(Waiting { child, document: File::from(give), facts: Capture::of(facts) })
+        Ok(Waiting { child, document: File::from(give), facts, until })
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.child.pid
     }
 
     /// There will be no document. It has done nothing yet that could be left behind.
@@ -67,7 +95,7 @@ impl Waiting {
         Ok(self.child)
     }
 
-    /// Hands it the document and sees it to its end. `on_running` is called once, as soon as the payload's own program
+    /// Hands it the document and sees it to its end, a loose one only until it runs. `on_running` is called once, as soon as the payload's own program
     /// has begun.
     pub fn run(
         self,
@@ -75,14 +103,14 @@ impl Waiting {
         document: &Document,
         on_running: impl FnMut(Process) -> Result<()>,
     ) -> Result<Child> {
-        let Waiting { child, document: mut pipe, facts } = self;
+        let Waiting { child, document: mut pipe, facts, until } = self;
         match pipe.write_all(document.to_line()?.as_bytes()) {
             // It has ended already, and said why.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             written => written.context("cannot hand the document to nsrun")?,
         }
         drop(pipe);
-        let mut watch = Watch { child, facts, read_to: 0, running: false, on_running };
+        let mut watch = Watch { child, facts, until, running: false, on_running };
         watch.see_it_end(bench)?;
         Ok(watch.child)
     }
@@ -90,9 +118,8 @@ impl Waiting {
 
 struct Watch<F> {
     child: Child,
-    facts: Capture,
-    /// How far the facts have been looked at.
-    read_to: usize,
+    facts: Facts,
+    until: Until,
     /// Whether the payload's own program has begun.
     running: bool,
     on_running: F,
@@ -107,22 +134,29 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
                 self.facts.read()?;
                 self.look_at_facts()?;
             }
+            if self.running && self.until == Until::Running {
+                return Ok(());
+            }
             while let Some(event) = bench.signals.next()? {
                 match event {
                     Event::ChildEnded => self.child.look()?,
                     Event::Signal(signal, Origin::Process) => self.child.signal(signal),
-                    // nsrun is in the terminal's foreground process group, too.
+                    // A bound nsrun is in the terminal's foreground process group, too.
+                    Event::Signal(signal, Origin::Terminal) if self.until == Until::Running => {
+                        self.child.signal(signal);
+                    }
                     Event::Signal(_, Origin::Terminal) => {}
                 }
             }
         }
-        self.drain()
+        self.facts.drain()?;
+        self.look_at_facts()
     }
 
     /// Sleeps until something has come. Whether facts have.
     fn wait_readable(&self, bench: &Bench) -> Result<bool> {
         let mut fds = vec![PollFd::new(bench.signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.facts.pipe().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.facts.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait: poll"),
@@ -130,22 +164,9 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
         Ok(fds.get(1).and_then(PollFd::any).unwrap_or(false))
     }
 
-    /// nsrun has ended: what it still had to say is in the pipe.
-    fn drain(&mut self) -> Result<()> {
-        while self.facts.is_open() {
-            self.facts.read()?;
-        }
-        self.look_at_facts()
-    }
-
     fn look_at_facts(&mut self) -> Result<()> {
-        while let Some(length) = self.facts.text[self.read_to..].iter().position(|byte| *byte == b'\n') {
-            let line = &self.facts.text[self.read_to..self.read_to + length];
-            self.read_to += length + 1;
-            let fact: Fact = serde_json::from_slice(line).context("cannot read what nsrun reports")?;
-            if let (false, "running", Some(process)) =
-                (self.running, fact.process.status.as_str(), fact.process.process)
-            {
+        while let Some(fact) = self.facts.next()? {
+            if let (Fact::Running(process), false) = (fact, self.running) {
                 self.running = true;
                 (self.on_running)(process)?;
             }

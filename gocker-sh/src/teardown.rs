@@ -8,7 +8,7 @@ use stage::Id;
 
 use crate::chain::{Bench, spawn};
 use crate::children::{Capture, Child, wait_for_all};
-use crate::spawn::{Blocked, Command, Stream, pipe};
+use crate::spawn::{Blocked, Command, Session, Stream, pipe};
 
 /// What is to be undone, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,6 +121,7 @@ fn start(
         stderr: Stream::Inherit,
         inherited: vec![bench.hold.inherited()],
         blocked: Blocked::AsNow,
+        session: Session::Callers,
     };
     let mut child = spawn(bench, command)?;
     child.stdout = output.map(|(read, _)| Capture::of(read));

@@ -32,6 +32,15 @@ impl RunRoot {
 }
 
 impl Roots {
+    /// What the environment says, for a process that has no command line of its own to read.
+    pub fn from_environment() -> Roots {
+        let of = |name: &str, usual: &str| {
+            std::env::var_os(name).map_or_else(|| PathBuf::from(usual), PathBuf::from)
+        };
+        let run = RunRoot { run_root: of("GOCKER_RUN_ROOT", "/run/gocker") };
+        Roots { root: of("GOCKER_ROOT", "/var/lib/gocker"), run }
+    }
+
     /// The directory of `tool` below the root that survives; not made.
     pub fn kept(&self, tool: &str) -> PathBuf {
         self.root.join(tool)

@@ -1,0 +1,43 @@
+//! The commands, one a module: what each is given, and what it does with the modules beside this one.
+
+pub mod attach;
+pub mod create;
+pub mod kill;
+pub mod logs;
+pub mod pause;
+pub mod rename;
+pub mod restart;
+pub mod start;
+pub mod stop;
+pub mod wait;
+
+use anyhow::Result;
+use stage::{Codes, Id};
+
+use crate::cli::Global;
+use crate::store::Store;
+use crate::{gc, lookup};
+
+/// Does the same to each of several containers: a failure is said, and the others have their turn. The exit code.
+pub fn each(global: &Global, words: &[String], act: impl Fn(&Store, &Id, &str) -> Result<()>) -> Result<u8> {
+    stage::need_root()?;
+    let store = Store::new(&global.roots);
+    gc::sweep(global, &store);
+    let mut code = 0;
+    for word in words {
+        let done = lookup::container(&store, word).and_then(|id| act(&store, &id, word));
+        if let Err(error) = done {
+            say(&error);
+            code = Codes::FAILED;
+        }
+    }
+    Ok(code)
+}
+
+/// One of several errors, with its hint.
+pub fn say(error: &anyhow::Error) {
+    stage::say(&format!("gocker-sh: {error:#}"));
+    if let Some(hint) = stage::Explained::of(error).and_then(|known| known.hint.as_deref()) {
+        stage::say(&format!("  hint: {hint}"));
+    }
+}
