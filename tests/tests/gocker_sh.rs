@@ -5,6 +5,7 @@ use tests::host::Running;
 
 mod clean_up;
 mod codes;
+mod detached;
 mod listings;
 mod many;
 mod options;
