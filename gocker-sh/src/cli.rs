@@ -120,8 +120,9 @@ fn carry_out(cli: Cli) -> Result<u8> {
 pub fn main() -> std::process::ExitCode {
     // A watcher lives long: that it does without a parser of command lines keeps it small.
     let mut words = std::env::args().skip(1);
-    if let (Some(watch::VERB), Some(id), None) = (words.next().as_deref(), words.next(), words.next()) {
-        let code = watch::watch(Roots::from_environment(), &id).unwrap_or(Codes::FAILED);
+    if let (Some(watch::VERB), Some(id)) = (words.next().as_deref(), words.next()) {
+        let code =
+            watch::watch(Roots::from_environment(), &id, words.next().as_deref()).unwrap_or(Codes::FAILED);
         return std::process::ExitCode::from(code);
     }
     stage::main(CODES, carry_out)

@@ -60,7 +60,7 @@ fn adopt(global: &Global, store: &Store, id: &Id, owner: Owner) -> Result<()> {
         record.started = Some(now());
         record.write_run(store)?;
     }
-    watch::start(&Tools::new(global)?, &owner, id)
+    watch::start(&Tools::new(global)?, &owner, id, None)
 }
 
 /// `gc`: prints the id of each container that it has cleaned up.

@@ -1,5 +1,7 @@
 //! One life of a container: its stages set it up, nsrun runs it, their undo takes it down.
 
+use std::io::Write;
+
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -65,20 +67,21 @@ pub fn launch(
     let store = session.store;
     let streams = make_dir(&store.kept_dir(&record.id))
         .and_then(|()| Streams::make(&store.run_dir(&record.id), process));
-    let ended = streams.and_then(|streams| {
-        set_up_and_run(&session.bench(), store, &mut record, Tie::Loose(&streams), trace.as_mut())
-    });
-    match ended {
-        // It may have ended by now; the watcher will see.
-        Ok(_) if record.process.is_some() => {
-            watch::start(session.tools, session.hold.owner(), &record.id)?;
-            if let Some(trace) = trace {
-                trace.show();
-            }
-            Ok(Ended { code: 0, ran: true })
-        }
-        ended => end(session, record, ended, trace),
+    let streams = match streams {
+        Ok(streams) => streams,
+        Err(error) => return end(session, record, Err(error), trace),
+    };
+    let ended = set_up_and_run(&session.bench(), store, &mut record, Tie::Loose(&streams), trace.as_mut());
+    if ended.is_err() || record.process.is_none() {
+        std::io::stderr().write_all(&streams.said()).ok();
+        return end(session, record, ended, trace);
     }
+    // It may have ended by now; the watcher will see.
+    watch::start(session.tools, session.hold.owner(), &record.id, Some(&streams))?;
+    if let Some(trace) = trace {
+        trace.show();
+    }
+    Ok(Ended { code: 0, ran: true })
 }
 
 /// After the life, as far as it got: takes down what was made, and keeps what is kept.

@@ -9,6 +9,7 @@
 //! (pidfd_getfd(2)), and the terminal hangs up only with nsrun.
 
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,31 @@ impl Streams {
         }
     }
 
+    /// What the first watcher inherits: what the container has printed is there even if it has ended by then.
+    pub fn outputs(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.ends {
+            Ends::Pipes { stdout, stderr, .. } => vec![stdout.as_fd(), stderr.as_fd()],
+            Ends::Terminal { master, .. } => vec![master.as_fd()],
+        }
+    }
+
+    /// What nsrun has said that will have no watcher: why it did not start the container.
+    pub fn said(&self) -> Vec<u8> {
+        let mut said = Vec::new();
+        let read = |file: File, said: &mut Vec<u8>| {
+            let flags = rustix::fs::fcntl_getfl(&file)? | rustix::fs::OFlags::NONBLOCK;
+            rustix::fs::fcntl_setfl(&file, flags)?;
+            (&file).read_to_end(said)
+        };
+        let source = match &self.ends {
+            Ends::Pipes { stderr, .. } => stderr.try_clone(),
+            Ends::Terminal { master, .. } => master.try_clone().map(File::from),
+        };
+        // It ends with EAGAIN, or EIO for a terminal that is hung up: then all has come.
+        source.and_then(|file| read(file, &mut said)).ok();
+        said
+    }
+
     /// What nsrun inherits for others.
     pub fn master(&self) -> Option<BorrowedFd<'_>> {
         match &self.ends {
@@ -125,10 +151,14 @@ pub fn open_to_read(path: &Path) -> Result<File> {
 
 /// A copy of the terminal's master that nsrun holds. `None` for a container without a terminal.
 pub fn master_of(detached: &Detached) -> Result<Option<OwnedFd>> {
-    let Some(number) = detached.terminal else { return Ok(None) };
-    let context = || format!("cannot reach the container's terminal in process {}", detached.nsrun.pid);
-    let pid = Pid::from_raw(detached.nsrun.pid).with_context(context)?;
+    detached.terminal.map(|number| copy_of(detached.nsrun.pid, number)).transpose()
+}
+
+/// A copy of the descriptor that a process has under this number.
+pub fn copy_of(pid: i32, number: i32) -> Result<OwnedFd> {
+    let context = || format!("cannot reach the container's terminal in process {pid}");
+    let pid = Pid::from_raw(pid).with_context(context)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open").with_context(context)?;
     let master = pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty());
-    master.context("pidfd_getfd").with_context(context).map(Some)
+    master.context("pidfd_getfd").with_context(context)
 }

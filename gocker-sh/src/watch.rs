@@ -1,7 +1,8 @@
 //! The watcher of a detached container: a process of its own that keeps the log and, when nsrun has ended, notes how and
 //! takes the container down.
 //!
-//! It is told the container's id, and has the owner's lock as its stdin. All else it reads from disk, so that it does not
+//! It is told the container's id, and has the owner's lock as its stdin. The first watcher also inherits the container's
+//! outputs, and is told the number of the terminal among them: the container may have ended before it looks. All else it reads from disk, so that it does not
 //! matter whether it is the container's first watcher or takes over from one that was killed. It starts anew, by
 //! execve(2), to be small: nothing of what was parsed and planned is in its memory.
 
@@ -22,7 +23,7 @@ use crate::record::{Detached, Process, Record};
 use crate::signals::Signals;
 use crate::spawn::{self, Blocked, Command, Stream, Tools};
 use crate::store::{Owner, Store};
-use crate::streams::{self, STDERR, STDOUT};
+use crate::streams::{self, STDERR, STDOUT, Streams};
 
 /// The word that makes a gocker-sh a watcher.
 pub const VERB: &str = "watch";
@@ -31,15 +32,17 @@ const PARTIAL_WAITS: u16 = 20;
 /// Larger pieces do not wait. docker's figure, too.
 const LONGEST: usize = 16 << 10;
 
-/// Starts a watcher, which inherits the owner's lock.
-pub fn start(tools: &Tools, owner: &Owner, id: &Id) -> Result<()> {
+/// Starts a watcher, which inherits the owner's lock; the first one also the streams.
+pub fn start(tools: &Tools, owner: &Owner, id: &Id, streams: Option<&Streams>) -> Result<()> {
+    let mut arguments = vec![VERB.to_owned(), id.to_string()];
+    arguments.extend(streams.and_then(Streams::master_number).map(|number| number.to_string()));
     let command = Command {
         tool: "gocker-sh",
-        arguments: vec![VERB.to_owned(), id.to_string()],
+        arguments,
         stdin: Stream::Fd(owner.fd()),
         stdout: Stream::Null,
         stderr: Stream::Null,
-        inherited: Vec::new(),
+        inherited: streams.map(Streams::outputs).unwrap_or_default(),
         blocked: Blocked::AsNow,
         session: spawn::Session::Own,
     };
@@ -47,13 +50,17 @@ pub fn start(tools: &Tools, owner: &Owner, id: &Id) -> Result<()> {
 }
 
 /// Watches one container to its end. Its own end is the container's.
-pub fn watch(roots: Roots, id: &str) -> Result<u8> {
+pub fn watch(roots: Roots, id: &str, terminal: Option<&str>) -> Result<u8> {
     let id: Id = id.parse()?;
     let store = Store::new(&roots);
     let signals = Signals::hold()?;
     let record = Record::read(&store, &id)?.context("there is no record")?;
     let Some(detached) = &record.detached else { bail!("container {id} is not detached") };
-    let copied = copy_output(&store, &record, detached);
+    let terminal = match terminal {
+        Some(number) => Some(streams::copy_of(std::process::id().cast_signed(), number.parse()?)?),
+        None => None,
+    };
+    let copied = copy_output(&store, &record, detached, terminal);
     let hold = store.hold_as_watcher(&id)?;
     let (code, error) = how_it_ended(&store, &id, copied);
     let global = Global { roots, trace: false, verbose: false };
@@ -88,10 +95,14 @@ struct Source {
 }
 
 /// Writes what comes to the log until nsrun has ended and nothing is left.
-fn copy_output(store: &Store, record: &Record, detached: &Detached) -> Result<()> {
+fn copy_output(store: &Store, record: &Record, detached: &Detached, terminal: Option<OwnedFd>) -> Result<()> {
     let nsrun = alive(&detached.nsrun)?;
     let directory = store.run_dir(&record.id);
-    let mut sources = match streams::master_of(detached) {
+    let master = match terminal {
+        Some(terminal) => Ok(Some(terminal)),
+        None => streams::master_of(detached),
+    };
+    let mut sources = match master {
         Ok(Some(master)) => vec![Source::new(STDOUT, File::from(master))],
         Ok(None) => vec![
             Source::new(STDOUT, streams::open_to_read(&directory.join(STDOUT))?),

@@ -290,7 +290,7 @@ fn killed_at_any_call_a_detached_run_leaves_what_gc_removes() {
     let mut met = 0;
     for call in ["rename", "mknodat", "flock", "pidfd_open", "inotify_add_watch", "poll"] {
         for when in 1..12 {
-            let run = ["gocker-sh", "run", "-d", "--name", "job", "busybox", "sleep", "1000"];
+            let run = ["gocker-sh", "run", "-d", "--name", "job", "busybox", "sleep", "0.1"];
             let Some(_) = tests::inject::once(&host, &run, None, call, tests::inject::Fault::Kill, when)
             else {
                 break;
