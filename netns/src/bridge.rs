@@ -1,4 +1,4 @@
-//! The bridge that the containers of this host are ports of, and its gateway address.
+//! The bridge that the containers of one network are ports of, and its gateway address.
 //!
 //! It does not know the containers.
 
@@ -14,15 +14,14 @@ use rtnetlink::{AddressMessageBuilder, LinkBridge};
 use stage::{Explain, Undo, shell};
 
 use crate::link::{self, Link};
+use crate::network::Definition;
 use crate::rtnl::{Refused, Request, Rtnl};
 use crate::subnet::{Subnet, mac_of, mac_text};
-
-/// The bridge's name, as the original's.
-pub const NAME: &str = "gocker0";
 
 /// The bridge as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
+    pub name: String,
     pub index: u32,
     pub mac: Vec<u8>,
     pub mtu: u32,
@@ -35,27 +34,24 @@ pub struct Bridge {
 ///
 /// # Errors
 /// Something else has its name.
-pub fn look(rtnl: &Rtnl) -> Result<Option<Bridge>> {
+pub fn look(rtnl: &Rtnl, name: &str) -> Result<Option<Bridge>> {
     let mut every = AddressMessage::default();
     every.header.family = AddressFamily::Inet;
     let addresses = Request::dump(RouteNetlinkMessage::GetAddress(every), "cannot list the addresses");
-    let [found, addresses] = rtnl.try_all([link::get(NAME), addresses])?;
+    let [found, addresses] = rtnl.try_all([link::get(name), addresses])?;
     let Some(link) = Link::found(found)? else { return Ok(None) };
     if link.kind != "bridge" {
-        bail!("cannot use link {NAME}: it is no bridge");
+        bail!("cannot use link {name}: it is no bridge");
     }
     let addresses = addresses.or_else(Refused::fail)?;
-    let subnet = first_address(&addresses, link.index).map(subnet_of).transpose()?;
-    Ok(Some(Bridge { index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet }))
+    let subnet = first_address(&addresses, link.index).map(|net| subnet_of(name, net)).transpose()?;
+    Ok(Some(Bridge { name: link.name, index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet }))
 }
 
 /// The subnet whose gateway this address of the bridge is.
-fn subnet_of(address: Ipv4Net) -> Result<Subnet> {
-    let subnet = Subnet::try_from(address).with_context(|| format!("cannot use link {NAME}"))?;
-    if subnet.gateway() != address.addr() {
-        bail!("cannot use link {NAME}: its address {address} is not the first of its subnet");
-    }
-    Ok(subnet)
+fn subnet_of(name: &str, address: Ipv4Net) -> Result<Subnet> {
+    let subnet = Subnet::try_from(address).with_context(|| format!("cannot use link {name}"))?;
+    subnet.with_gateway(address.addr()).with_context(|| format!("cannot use link {name}"))
 }
 
 fn first_address(messages: &[RouteNetlinkMessage], index: u32) -> Option<Ipv4Net> {
@@ -75,31 +71,44 @@ pub fn net_of(message: &AddressMessage) -> Option<Ipv4Net> {
 }
 
 /// Checks the bridge that is there against what was asked for.
-pub fn accept(bridge: &Bridge, wanted: Option<Subnet>) -> Result<()> {
-    match (bridge.subnet, wanted) {
-        (Some(has), Some(wanted)) if has != wanted => {
-            Err(anyhow::anyhow!("cannot use subnet {wanted}: bridge {NAME} already has {has}"))
+pub fn accept(bridge: &Bridge, network: &Definition) -> Result<()> {
+    let (Some(has), name) = (bridge.subnet, &bridge.name) else { return Ok(()) };
+    match network.subnet {
+        Some(wanted) if has.net() != wanted.net() => {
+            Err(anyhow::anyhow!("cannot use subnet {wanted}: bridge {name} already has {has}"))
                 .hint("netns gc removes the bridge when no container is left")
+        }
+        // Nobody asked for another gateway: so it is somebody else's bridge.
+        None if !has.has_first_as_gateway() => {
+            let address = Ipv4Net::new(has.gateway(), has.net().prefix_len())?;
+            bail!("cannot use link {name}: its address {address} is not the first of its subnet")
         }
         _ => Ok(()),
     }
 }
 
+/// A bridge that is there, or the name of one that is to be.
+pub enum Existing {
+    Bridge(Bridge),
+    NotYet(String),
+}
+
 /// Makes what is missing of the bridge. `undo` removes it if the bridge itself is made here.
-pub fn make(rtnl: &Rc<Rtnl>, had: Option<Bridge>, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
+pub fn make(rtnl: &Rc<Rtnl>, had: Existing, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
     let mut bridge = match had {
-        Some(bridge) => bridge,
-        None => add(rtnl, subnet, undo)?,
+        Existing::Bridge(bridge) => bridge,
+        Existing::NotYet(name) => add(rtnl, &name, subnet, undo)?,
     };
+    let name = bridge.name.clone();
     if !bridge.up {
-        shell(&["ip", "link", "set", NAME, "up"]);
-        rtnl.all([link::up(bridge.index, NAME)])?;
+        shell(&["ip", "link", "set", &name, "up"]);
+        rtnl.all([link::up(bridge.index, &name)])?;
         bridge.up = true;
     }
     if bridge.subnet.is_none() {
         let gateway = format!("{}/{}", subnet.gateway(), subnet.net().prefix_len());
-        shell(&["ip", "address", "add", &gateway, "broadcast", "+", "dev", NAME]);
-        rtnl.all([address(bridge.index, subnet, subnet.gateway(), NAME)])?;
+        shell(&["ip", "address", "add", &gateway, "broadcast", "+", "dev", &name]);
+        rtnl.all([address(bridge.index, subnet, subnet.gateway(), &name)])?;
         bridge.subnet = Some(subnet);
     }
     Ok(bridge)
@@ -107,22 +116,22 @@ pub fn make(rtnl: &Rc<Rtnl>, had: Option<Bridge>, subnet: Subnet, undo: &mut Und
 
 /// The bridge's own hardware address is set, or it would change with its ports and every container's ARP cache
 /// would be wrong.
-fn add(rtnl: &Rc<Rtnl>, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
+fn add(rtnl: &Rc<Rtnl>, name: &str, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
     let mac = mac_of(subnet.gateway());
-    shell(&["ip", "link", "add", NAME, "address", &mac_text(&mac), "up", "type", "bridge"]);
-    let message = LinkBridge::new(NAME).address(mac.to_vec()).build();
-    let create = Request::create(RouteNetlinkMessage::NewLink(message), format!("cannot make bridge {NAME}"));
+    shell(&["ip", "link", "add", name, "address", &mac_text(&mac), "up", "type", "bridge"]);
+    let message = LinkBridge::new(name).address(mac.to_vec()).build();
+    let create = Request::create(RouteNetlinkMessage::NewLink(message), format!("cannot make bridge {name}"));
     // Refused, it is somebody else's who was quicker; else it may have been made, whatever else went wrong.
     let (host, ours) = (Rc::clone(rtnl), Rc::new(Cell::new(true)));
-    let made = Rc::clone(&ours);
-    undo.push(move || if made.get() { remove(&host) } else { Ok(()) });
-    let [created, found] = rtnl.try_all([create, link::get(NAME)])?;
+    let (made, again) = (Rc::clone(&ours), name.to_owned());
+    undo.push(move || if made.get() { remove(&host, &again) } else { Ok(()) });
+    let [created, found] = rtnl.try_all([create, link::get(name)])?;
     if let Err(refused) = created {
         ours.set(false);
         return refused.fail();
     }
-    let Some(link) = Link::found(found)? else { bail!("cannot make bridge {NAME}: it vanished") };
-    Ok(Bridge { index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet: None })
+    let Some(link) = Link::found(found)? else { bail!("cannot make bridge {name}: it vanished") };
+    Ok(Bridge { name: link.name, index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet: None })
 }
 
 /// Gives an interface an address of the subnet.
@@ -135,8 +144,8 @@ pub fn address(index: u32, subnet: Subnet, address: Ipv4Addr, name: &str) -> Req
 }
 
 /// Removes the bridge. That it is not there is no error.
-pub fn remove(rtnl: &Rtnl) -> Result<()> {
-    shell(&["ip", "link", "delete", NAME]);
-    let [answer] = rtnl.try_all([link::delete(NAME)])?;
+pub fn remove(rtnl: &Rtnl, name: &str) -> Result<()> {
+    shell(&["ip", "link", "delete", name]);
+    let [answer] = rtnl.try_all([link::delete(name)])?;
     Link::found(answer).map(|_| ())
 }

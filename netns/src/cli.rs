@@ -1,17 +1,20 @@
 //! The command line: the set-up's options, and the verbs.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand, ValueEnum};
-use stage::{Codes, Document, Explain, Id, RunRoot, Section, need_root, print_json, show_effects, signals};
+use clap::{Parser, Subcommand};
+use stage::{Codes, Document, Explain, Id, Roots, Section, need_root, print_json, show_effects, signals};
 
+use crate::dirs::Dirs;
 use crate::lock::Lock;
 use crate::publish::Publish;
-use crate::subnet::Subnet;
-use crate::{exec, gc, ls, record, setup};
+use crate::subnet::{Mac, Subnet};
+use crate::{exec, gc, ls, manage, network, record, repair, setup, stats};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +22,7 @@ Examples:
   pull alpine | mount-overlay | netns | nsrun -- ip address
   netns -p 127.0.0.1:8080:80 < /dev/null            port 80 in there is port 8080 of this host, for this host
   netns --network none < /dev/null                  nothing but a loopback
+  netns network create web; netns --network web     a network of one's own
   netns exec 3f2a77c0d1e4 -- ping -c 1 172.29.0.1   run a program of the host in there
   netns ls | jq -r '.[].address'
   netns undo ID                                     take it back";
@@ -31,7 +35,7 @@ struct Cli {
     #[arg(short, long, global = true)]
     verbose: bool,
     #[command(flatten)]
-    run: RunRoot,
+    roots: Roots,
     #[command(flatten)]
     setup: Setup,
     #[command(subcommand)]
@@ -39,22 +43,56 @@ struct Cli {
 }
 
 /// What kind of network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// An address on the host's bridge, and what the host reaches behind NAT
-    #[default]
-    Bridge,
+    /// An address on a network's bridge, and what the host reaches behind NAT
+    Named(String),
     /// Nothing but a loopback
     None,
     /// The caller's own: no namespace is made
     Host,
+    /// Another container's
+    Container(String),
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network::Named(network::DEFAULT.to_owned())
+    }
+}
+
+impl FromStr for Network {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Network> {
+        Ok(match text {
+            "none" => Network::None,
+            "host" => Network::Host,
+            "default" => Network::default(),
+            name => match name.strip_prefix("container:") {
+                Some(other) => Network::Container(other.to_owned()),
+                None => Network::Named(name.to_owned()),
+            },
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Network::Named(name) => f.write_str(name),
+            Network::None => f.write_str("none"),
+            Network::Host => f.write_str("host"),
+            Network::Container(other) => write!(f, "container:{other}"),
+        }
+    }
 }
 
 /// What the set-up is asked for.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Setup {
-    /// What kind of network
-    #[arg(long, value_enum, default_value_t)]
+    /// bridge, a network's name, none, host, or container:ID
+    #[arg(long, alias = "net", value_name = "NETWORK", default_value_t)]
     pub network: Network,
     /// Address of the container, of the bridge's subnet
     #[arg(long, value_name = "ADDRESS")]
@@ -62,6 +100,12 @@ pub struct Setup {
     /// Subnet of the bridge, when it is made [env: GOCKER_SUBNET] [default: 172.29.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub subnet: Option<Subnet>,
+    /// Hardware address of the container's interface
+    #[arg(long, value_name = "MAC")]
+    pub mac_address: Option<Mac>,
+    /// Largest packet of the container's interface, in bytes
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65535))]
+    pub mtu: Option<u32>,
     /// Publish a port: [hostIP:][hostPort[-range]:]containerPort[-range][/tcp|udp|sctp], as docker's
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
@@ -97,8 +141,38 @@ enum Verb {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
-    /// Remove what killed set-ups left, and the bridge and its rules when no container needs them
+    /// Remove what killed set-ups left, and the bridges and rules that no container needs
     Gc,
+    /// Say what is not as it should be, as JSON
+    Check,
+    /// Put right what can be: rules that were flushed, forwarding, bridges that are down
+    Repair,
+    /// Bytes, packets, errors and drops of a container's interface, as JSON
+    Stats {
+        /// Its id
+        id: Id,
+    },
+    /// Make, list, show and remove networks
+    #[command(subcommand)]
+    Network(NetworkVerb),
+}
+
+#[derive(Subcommand)]
+enum NetworkVerb {
+    /// Make a network: a bridge and a subnet of its own
+    Create(manage::Wanted),
+    /// List the networks, as JSON
+    Ls,
+    /// Remove a network that nobody is in
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Show a network and who is in it, as JSON
+    Inspect {
+        /// Its name
+        name: String,
+    },
 }
 
 /// `main` of netns.
@@ -112,35 +186,52 @@ fn run(cli: Cli) -> Result<u8> {
         return Err(anyhow::anyhow!("cannot use the set-up's options: they do not go with a verb"))
             .code(Codes::USAGE);
     }
-    let records = cli.run.of("netns");
+    let dirs = Dirs::of(&cli.roots);
     match cli.verb {
-        None => set_up(cli.setup, &records)?,
-        Some(Verb::Ls) => print_json(&ls::entries(&records)?)?,
-        Some(Verb::Undo { id }) => {
-            need_root()?;
-            signals::hold()?;
-            // Nobody makes the table anew meanwhile, with the ports that go.
-            let _together = Lock::together()?;
-            record::undo(&records, &id)?;
-        }
-        Some(Verb::Gc) => {
-            need_root()?;
-            signals::hold()?;
-            gc::run(&records)?;
-        }
+        None => set_up(cli.setup, &dirs)?,
+        Some(Verb::Ls) => print_json(&ls::entries(&dirs.records)?)?,
         Some(Verb::Exec { namespace, command }) => exec::run(&namespace, &command)?,
+        Some(Verb::Stats { id }) => print_json(&stats::of(&id)?)?,
+        Some(Verb::Network(NetworkVerb::Ls)) => print_json(&manage::list(&dirs)?)?,
+        Some(Verb::Network(NetworkVerb::Inspect { name })) => print_json(&manage::inspect(&dirs, &name)?)?,
+        Some(Verb::Check) => return check(&dirs),
+        Some(verb) => change(verb, &dirs)?,
     }
     Ok(0)
 }
 
-fn set_up(mut wanted: Setup, records: &std::path::Path) -> Result<()> {
+/// The verbs that change the host.
+fn change(verb: Verb, dirs: &Dirs) -> Result<()> {
+    need_root()?;
+    signals::hold()?;
+    match verb {
+        Verb::Undo { id } => {
+            // Nobody makes the table anew meanwhile, with the ports that go.
+            let _together = Lock::together()?;
+            record::undo(&dirs.records, &id)
+        }
+        Verb::Gc => gc::run(dirs),
+        Verb::Repair => repair::run(dirs),
+        Verb::Network(NetworkVerb::Create(wanted)) => print_json(&manage::create(dirs, &wanted)?),
+        Verb::Network(NetworkVerb::Rm { name }) => manage::remove(dirs, &name),
+        _ => Ok(()),
+    }
+}
+
+fn check(dirs: &Dirs) -> Result<u8> {
+    let findings = repair::check(dirs)?;
+    print_json(&findings)?;
+    Ok(if findings.is_empty() { 0 } else { Codes::FAILED })
+}
+
+fn set_up(mut wanted: Setup, dirs: &Dirs) -> Result<()> {
     complete(&mut wanted).code(Codes::USAGE)?;
     let mut document = Document::from_stdin()?;
     document.vacant(Section::Network)?;
     need_root()?;
     signals::hold()?;
     let id = document.identify(wanted.id.take())?;
-    setup::run(&id, &wanted, records, |network| {
+    setup::run(&id, &wanted, dirs, |network| {
         document.add(Section::Network, network)?;
         document.write()
     })
@@ -148,15 +239,24 @@ fn set_up(mut wanted: Setup, records: &std::path::Path) -> Result<()> {
 
 /// Fills in what the environment says, and checks that the options go together.
 fn complete(wanted: &mut Setup) -> Result<()> {
-    if wanted.network != Network::Bridge {
-        if wanted.ip.is_some() {
-            bail!("cannot use --ip: only a container on the bridge has an address");
+    let Network::Named(name) = &wanted.network else {
+        let options = [
+            (wanted.ip.is_some(), "--ip", "has an address"),
+            (wanted.mac_address.is_some(), "--mac-address", "has an interface"),
+            (wanted.mtu.is_some(), "--mtu", "has an interface"),
+            (!wanted.publish.is_empty(), "--publish", "has ports of its own"),
+        ];
+        if let Some((_, option, has)) = options.into_iter().find(|(is_given, _, _)| *is_given) {
+            bail!("cannot use {option}: only a container on the bridge {has}");
         }
         if wanted.subnet.is_some() {
             bail!("cannot use --subnet: only the bridge has a subnet");
         }
-        if !wanted.publish.is_empty() {
-            bail!("cannot use --publish: only a container on the bridge has ports of its own");
+        return Ok(());
+    };
+    if name != network::DEFAULT {
+        if wanted.subnet.is_some() {
+            bail!("cannot use --subnet: network {name} has its own");
         }
         return Ok(());
     }

@@ -32,7 +32,8 @@ pub fn run(namespace: &str, command: &[OsString]) -> Result<()> {
     Err(anyhow!(error)).context(format!("cannot execute {}: execve", program.display())).code(code)
 }
 
-fn find(namespace: &str) -> PathBuf {
+/// The file of the namespace of this id, short id or name. It need not be there.
+pub fn find(namespace: &str) -> PathBuf {
     if let Ok(id) = namespace.parse::<Id>() {
         return pin::path(&id);
     }

@@ -2,48 +2,55 @@
 //!
 //! Which containers live is not known here; a namespace that is pinned is needed.
 
-use std::path::Path;
-
 use anyhow::Result;
 
-use crate::bridge;
 use crate::departure::Departure;
+use crate::dirs::Dirs;
 use crate::link::{self, Link};
 use crate::lock::Lock;
-use crate::nft::{Firewall, State};
+use crate::nft::Firewall;
 use crate::rtnl::Rtnl;
-use crate::{pin, ports, record, veth};
+use crate::{bridge, pin, ports, rebuild, record, veth};
 
-/// Removes the remains of set-ups that were killed, and, when the bridge has no port, the bridge and our table.
-pub fn run(records: &Path) -> Result<()> {
+/// Removes the remains of set-ups that were killed, then the bridges without a port, and with the last of them our
+/// table.
+pub fn run(dirs: &Dirs) -> Result<()> {
     // Alone: no set-up is half done.
     let _alone = Lock::alone()?;
-    for id in record::ids(records)? {
+    for id in record::ids(&dirs.records)? {
         if !pin::is_there(&id) {
-            record::undo(records, &id)?;
+            record::undo(&dirs.records, &id)?;
         }
     }
     let (rtnl, firewall) = (Rtnl::open()?, Firewall::open()?);
-    if has_ports(&rtnl)? {
-        return ports::sweep(&firewall);
+    let mut stay = 0;
+    let mut removed = 0;
+    for network in dirs.networks.all()? {
+        if bridge::look(&rtnl, &network.bridge)?.is_none() {
+            continue;
+        }
+        if has_ports(&rtnl, &network.bridge)? {
+            stay += 1;
+        } else {
+            bridge::remove(&rtnl, &network.bridge)?;
+            removed += 1;
+        }
     }
-    if bridge::look(&rtnl)?.is_some() {
-        bridge::remove(&rtnl)?;
-    }
-    match firewall.look(bridge::NAME)? {
-        State::Missing => Ok(()),
-        State::AsItShouldBe | State::Other => firewall.remove(),
+    match (stay, removed) {
+        (0, _) => firewall.remove_if_there(),
+        (_, 0) => ports::sweep(&firewall),
+        _ => rebuild::table(&rtnl, &firewall, dirs),
     }
 }
 
 /// Whether the bridge has ports that will stay.
-fn has_ports(rtnl: &Rtnl) -> Result<bool> {
+pub fn has_ports(rtnl: &Rtnl, bridge: &str) -> Result<bool> {
     let departure = Departure::default();
     loop {
         departure.listen()?;
         let [links] = rtnl.all([link::list()])?;
         let links: Vec<Link> = Link::all(&links).collect();
-        let Some(bridge) = links.iter().find(|link| link.name == bridge::NAME) else { return Ok(false) };
+        let Some(bridge) = links.iter().find(|link| link.name == bridge) else { return Ok(false) };
         let mut ports = links.iter().filter(|link| link.master == Some(bridge.index)).peekable();
         if ports.peek().is_none() {
             return Ok(false);

@@ -1,20 +1,20 @@
-//! What the containers of a host share: the bridge, our table, forwarding. Whoever finds it missing makes it.
+//! What the containers of a host share: bridges, our table, forwarding. Whoever finds it missing makes it.
 
-use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Result;
 use stage::{Undo, say};
 
-use crate::bridge::{self, Bridge};
+use crate::bridge::{self, Bridge, Existing};
+use crate::dirs::Dirs;
 use crate::lock::Lock;
-use crate::nft::{self, Firewall, Port, State};
-use crate::ports::Taken;
+use crate::network::Definition;
+use crate::nft::{Firewall, State};
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
 use crate::{conflict, forwarding, rebuild};
 
-/// The subnet where nobody sets one: the original's.
+/// The default network's subnet where nobody sets one: the original's.
 const SUBNET: &str = "172.29.0.0/16";
 
 /// The host as a set-up found it. While this lives, nobody removes what is there.
@@ -22,7 +22,16 @@ pub struct Ground {
     pub home: Lock,
     pub rtnl: Rc<Rtnl>,
     pub firewall: Rc<Firewall>,
+    pub network: Definition,
     found: Found,
+}
+
+/// What a container is connected to.
+pub struct Lan {
+    pub bridge: Bridge,
+    pub subnet: Subnet,
+    /// Whether there is a way to the outside.
+    pub leads_out: bool,
 }
 
 #[derive(Clone)]
@@ -33,10 +42,10 @@ struct Found {
 }
 
 impl Found {
-    fn look(rtnl: &Rtnl, firewall: &Firewall) -> Result<Found> {
+    fn look(rtnl: &Rtnl, firewall: &Firewall, network: &Definition) -> Result<Found> {
         Ok(Found {
-            bridge: bridge::look(rtnl)?,
-            table: firewall.look(bridge::NAME)?,
+            bridge: bridge::look(rtnl, &network.bridge)?,
+            table: firewall.look(&network.bridge)?,
             forwarding: forwarding::is_on()?,
         })
     }
@@ -51,92 +60,85 @@ impl Found {
 impl Ground {
     /// Looks. If something is missing, the caller is alone from now on, and must [`complete`](Ground::complete)
     /// the ground.
-    pub fn enter() -> Result<Ground> {
+    pub fn enter(network: Definition) -> Result<Ground> {
         let (rtnl, firewall) = sockets()?;
         loop {
             let home = Lock::together()?;
-            let found = Found::look(&rtnl, &firewall)?;
+            let found = Found::look(&rtnl, &firewall, &network)?;
             if found.is_complete() {
-                return Ok(Ground { home, rtnl, firewall, found });
+                return Ok(Ground { home, rtnl, firewall, network, found });
             }
             drop(home);
             let home = Lock::alone()?;
-            let found = Found::look(&rtnl, &firewall)?;
+            let found = Found::look(&rtnl, &firewall, &network)?;
             if !found.is_complete() {
-                return Ok(Ground { home, rtnl, firewall, found });
+                return Ok(Ground { home, rtnl, firewall, network, found });
             }
             // Another one was quicker: with it, not alone.
         }
     }
 
     /// Looks, alone from the beginning: for one who looks for what is free, and takes it.
-    pub fn enter_alone() -> Result<Ground> {
+    pub fn enter_alone(network: Definition) -> Result<Ground> {
         let (rtnl, firewall) = sockets()?;
         let home = Lock::alone()?;
-        let found = Found::look(&rtnl, &firewall)?;
-        Ok(Ground { home, rtnl, firewall, found })
+        let found = Found::look(&rtnl, &firewall, &network)?;
+        Ok(Ground { home, rtnl, firewall, network, found })
     }
 
     /// Makes what is missing. `undo` takes back what is made here and was not there in any form.
-    pub fn complete(
-        &self,
-        wanted: Option<Subnet>,
-        records: &Path,
-        undo: &mut Undo,
-    ) -> Result<(Bridge, Subnet)> {
+    pub fn complete(&self, dirs: &Dirs, undo: &mut Undo) -> Result<Lan> {
         if let Some(bridge) = &self.found.bridge {
-            bridge::accept(bridge, wanted)?;
+            bridge::accept(bridge, &self.network)?;
             if let (true, Some(subnet)) = (self.found.is_complete(), bridge.subnet) {
-                return Ok((bridge.clone(), subnet));
+                return Ok(self.lan(bridge.clone(), subnet));
             }
         }
         let had = self.found.bridge.clone();
         let subnet = match had.as_ref().and_then(|bridge| bridge.subnet) {
             Some(subnet) => subnet,
-            None => self.choose(wanted)?,
+            None => self.choose()?,
         };
         let is_new = had.is_none();
+        let had = had.map_or_else(|| Existing::NotYet(self.network.bridge.clone()), Existing::Bridge);
         let bridge = bridge::make(&self.rtnl, had, subnet, undo)?;
         if !self.found.forwarding {
             forwarding::turn_on(undo)?;
         }
         if is_new || self.found.table != State::AsItShouldBe {
-            self.install(subnet, records, undo)?;
+            self.install(dirs, undo)?;
         }
-        Ok((bridge, subnet))
+        Ok(self.lan(bridge, subnet))
     }
 
-    fn choose(&self, wanted: Option<Subnet>) -> Result<Subnet> {
-        let subnet = wanted.map_or_else(|| SUBNET.parse(), Ok)?;
+    fn lan(&self, bridge: Bridge, subnet: Subnet) -> Lan {
+        Lan { bridge, subnet, leads_out: !self.network.internal }
+    }
+
+    fn choose(&self) -> Result<Subnet> {
+        let subnet = self.network.subnet.map_or_else(|| SUBNET.parse(), Ok)?;
         match conflict::find(&self.rtnl, subnet)? {
             None => Ok(subnet),
             Some(with) => conflict::refuse(subnet, &with),
         }
     }
 
-    fn install(&self, subnet: Subnet, records: &Path, undo: &mut Undo) -> Result<()> {
+    fn install(&self, dirs: &Dirs, undo: &mut Undo) -> Result<()> {
         if self.found.table == State::Missing {
             let firewall = Rc::clone(&self.firewall);
             undo.push(move || firewall.remove());
         }
-        let network = nft::Network { bridge: bridge::NAME.to_owned(), hidden: vec![subnet.net().into()] };
-        self.firewall.install(&[network], &self.ports(records)?)?;
+        rebuild::table(&self.rtnl, &self.firewall, dirs)?;
         if self.firewall.host_drops_forwarded()? {
+            let bridge = &self.network.bridge;
             say(
                 "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside",
             );
-            say("  hint: iptables -I FORWARD -i gocker0 -j ACCEPT; iptables -I FORWARD -o gocker0 -j ACCEPT");
+            say(&format!(
+                "  hint: iptables -I FORWARD -i {bridge} -j ACCEPT; iptables -I FORWARD -o {bridge} -j ACCEPT"
+            ));
         }
         Ok(())
-    }
-
-    /// The ports that must not be lost with the table that is there: those it has, and those it should have.
-    fn ports(&self, records: &Path) -> Result<Vec<Port>> {
-        let mut ports = rebuild::ports(&self.rtnl, records)?;
-        let is_new = |port: &Port| !ports.iter().any(|known| known.mapping.excludes(&port.mapping));
-        let others: Vec<Port> = Taken::look(&self.firewall)?.live.into_iter().filter(is_new).collect();
-        ports.extend(others);
-        Ok(ports)
     }
 }
 

@@ -5,8 +5,9 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 use stage::{Id, shell};
 
+use crate::ground::Lan;
 use crate::rtnl::{Request, Rtnl};
-use crate::subnet::{Subnet, mac_text};
+use crate::subnet::mac_text;
 use crate::veth::{INSIDE, Pair};
 use crate::{bridge, link, pin};
 
@@ -20,25 +21,30 @@ pub fn loopback(rtnl: &Rtnl, id: &Id) -> Result<()> {
 }
 
 /// Brings up loopback and `eth0` with its address and the default route. `rtnl` was opened inside.
-pub fn connect(rtnl: &Rtnl, id: &Id, pair: &Pair, subnet: Subnet) -> Result<()> {
+pub fn connect(rtnl: &Rtnl, id: &Id, pair: &Pair, lan: &Lan) -> Result<()> {
+    let Lan { subnet, leads_out, .. } = *lan;
     let gateway = subnet.gateway();
     let address = format!("{}/{}", pair.address, subnet.net().prefix_len());
     show(id, &["link", "set", "lo", "up"]);
     show(id, &["address", "add", &address, "broadcast", "+", "dev", INSIDE]);
     show(id, &["link", "set", INSIDE, "address", &mac_text(&pair.mac), "up"]);
-    show(id, &["route", "add", "default", "via", &gateway.to_string()]);
     let up = LinkUnspec::new_with_index(pair.inside).address(pair.mac.to_vec()).up().build();
     let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
         .gateway(gateway)
         .output_interface(pair.inside)
         .build();
-    rtnl.all([
+    let connected = [
         link::up(LOOPBACK, "lo"),
         bridge::address(pair.inside, subnet, pair.address, INSIDE),
         Request::one(RouteNetlinkMessage::SetLink(up), format!("cannot bring {INSIDE} up")),
-        Request::create(RouteNetlinkMessage::NewRoute(route), "cannot add the default route"),
-    ])?;
-    Ok(())
+    ];
+    if !leads_out {
+        return rtnl.all(connected).map(|_| ());
+    }
+    show(id, &["route", "add", "default", "via", &gateway.to_string()]);
+    let [one, two, three] = connected;
+    let route = Request::create(RouteNetlinkMessage::NewRoute(route), "cannot add the default route");
+    rtnl.all([one, two, three, route]).map(|_| ())
 }
 
 fn show(id: &Id, words: &[&str]) {

@@ -10,6 +10,7 @@ use stage::Id;
 
 use crate::link::{self, Link};
 use crate::publish::Mapping;
+use crate::record::Record;
 use crate::rtnl::Rtnl;
 use crate::{pin, record, veth};
 
@@ -19,6 +20,8 @@ pub struct Entry {
     id: Id,
     #[serde(skip_serializing_if = "Option::is_none")]
     netns: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,11 +45,13 @@ fn links() -> Result<HashMap<String, Link>> {
 
 fn entry(id: Id, records: &Path, links: &HashMap<String, Link>) -> Entry {
     let link = links.get(&veth::name(&id));
+    let Record { network, port_mappings } = record::read(records, &id).unwrap_or_default();
     Entry {
         netns: pin::is_there(&id).then(|| pin::path(&id)),
         interface: link.map(|link| link.name.clone()),
         address: link.and_then(Link::lease),
-        port_mappings: record::read(records, &id).unwrap_or_default().port_mappings,
+        network,
+        port_mappings,
         id,
     }
 }

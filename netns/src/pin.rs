@@ -41,7 +41,12 @@ pub fn named(name: &str) -> PathBuf {
 
 /// Whether a namespace is bound to the container's file, as far as this mount namespace shows.
 pub fn is_there(id: &Id) -> bool {
-    statfs(&path(id)).is_ok_and(|fs| fs.filesystem_type() == NSFS)
+    is_namespace(&path(id))
+}
+
+/// Whether a namespace is bound to this file.
+pub fn is_namespace(path: &Path) -> bool {
+    statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS)
 }
 
 /// Makes a namespace, pins it, and runs `inside` in it. The thread then is back in `home`, also when that failed:

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bridge;
 use crate::dns::Resolv;
+use crate::ground::Lan;
 use crate::publish::Mapping;
-use crate::subnet::{Subnet, mac_text};
+use crate::subnet::mac_text;
 use crate::veth::Pair;
 
 /// CNI's success result (specification 1.1, section 5), with `netns` and `portMappings` of ours.
@@ -66,31 +66,27 @@ impl Network {
         Network { port_mappings, ..self }
     }
 
-    /// A container on the bridge.
-    pub fn bridged(
-        netns: PathBuf,
-        pair: &Pair,
-        bridge: &bridge::Bridge,
-        subnet: Subnet,
-        dns: Resolv,
-    ) -> Network {
+    /// A container on a bridge.
+    pub fn bridged(netns: PathBuf, pair: &Pair, lan: &Lan, dns: Resolv) -> Network {
         let interface = |name: &str, mac: &[u8], mtu, sandbox| Interface {
             name: name.to_owned(),
             mac: mac_text(mac),
             mtu,
             sandbox,
         };
+        let Lan { bridge, subnet, leads_out } = lan;
         let interfaces = vec![
-            interface(bridge::NAME, &bridge.mac, bridge.mtu, None),
+            interface(&bridge.name, &bridge.mac, bridge.mtu, None),
             interface(&pair.host.name, &pair.host.mac, pair.host.mtu, None),
             interface(crate::veth::INSIDE, &pair.mac, pair.host.mtu, Some(netns.clone())),
         ];
         let gateway = subnet.gateway();
         let address = format!("{}/{}", pair.address, subnet.net().prefix_len());
+        let default = leads_out.then_some(Route { dst: "0.0.0.0/0", gw: gateway });
         Network {
             interfaces,
             ips: vec![Ip { address, gateway, interface: 2 }],
-            routes: vec![Route { dst: "0.0.0.0/0", gw: gateway }],
+            routes: default.into_iter().collect(),
             ..Network::bare(Some(netns), dns)
         }
     }

@@ -1,11 +1,12 @@
 //! The set-up of one container's network, and its way back.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Result;
-use stage::{Id, Undo, say, undoable};
+use anyhow::{Result, anyhow};
+use stage::{Explain, Id, Undo, say, undoable};
 
 use crate::cli::{Network as Kind, Setup};
+use crate::dirs::Dirs;
 use crate::dns::Resolv;
 use crate::ground::Ground;
 use crate::lock::Lock;
@@ -14,56 +15,72 @@ use crate::publish::Mapping;
 use crate::record::Record;
 use crate::rtnl::Rtnl;
 use crate::section::Network;
-use crate::{bridge, forwarding, inside, pin, record, veth};
+use crate::{exec, forwarding, inside, pin, record, veth};
 
 /// Sets up, then hands the section to `publish`. If anything fails, that included, all is taken back.
-pub fn run(
-    id: &Id,
-    wanted: &Setup,
-    records: &Path,
-    publish: impl FnOnce(&Network) -> Result<()>,
-) -> Result<()> {
-    match wanted.network {
+pub fn run(id: &Id, wanted: &Setup, dirs: &Dirs, publish: impl FnOnce(&Network) -> Result<()>) -> Result<()> {
+    match &wanted.network {
         Kind::Host => publish(&Network::bare(None, resolver(wanted)?)),
+        Kind::Container(other) => publish(&Network::bare(Some(joined(other)?), resolver(wanted)?)),
         Kind::None => {
             let home = Lock::together()?;
-            undoable(|undo| publish(&alone(id, wanted, records, &home, undo)?))
+            undoable(|undo| publish(&alone(id, wanted, dirs, &home, undo)?))
         }
-        Kind::Bridge => {
+        Kind::Named(name) => {
+            let mut network = dirs.networks.find(name)?;
+            network.subnet = network.subnet.or(wanted.subnet);
             // Outside of what is undone: nobody may use what was made here before it is certain to stay.
-            let ground = if wanted.publish.is_empty() { Ground::enter()? } else { Ground::enter_alone()? };
-            undoable(|undo| publish(&bridged(id, wanted, records, &ground, undo)?))
+            let ground = if wanted.publish.is_empty() {
+                Ground::enter(network)?
+            } else {
+                Ground::enter_alone(network)?
+            };
+            undoable(|undo| publish(&bridged(id, wanted, dirs, &ground, undo)?))
         }
     }
 }
 
-fn alone(id: &Id, wanted: &Setup, records: &Path, home: &Lock, undo: &mut Undo) -> Result<Network> {
+/// The namespace of another container.
+fn joined(other: &str) -> Result<PathBuf> {
+    let path = exec::find(other);
+    if !pin::is_namespace(&path) {
+        return Err(anyhow!(
+            "cannot join the network of container {other}: {} is no namespace",
+            path.display()
+        ))
+        .hint("netns ls shows what there is");
+    }
+    Ok(path)
+}
+
+fn alone(id: &Id, wanted: &Setup, dirs: &Dirs, home: &Lock, undo: &mut Undo) -> Result<Network> {
     let dns = resolver(wanted)?;
-    record::make(records, id, &Record::default(), undo)?;
+    record::make(&dirs.records, id, &Record::default(), undo)?;
     let (_, inner) = pin::make(id, home, undo, within)?;
     inside::loopback(&inner, id)?;
     Ok(Network::bare(Some(pin::path(id)), dns))
 }
 
-fn bridged(id: &Id, wanted: &Setup, records: &Path, ground: &Ground, undo: &mut Undo) -> Result<Network> {
+fn bridged(id: &Id, wanted: &Setup, dirs: &Dirs, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     let dns = resolver(wanted)?;
-    let (bridge, subnet) = ground.complete(wanted.subnet, records, undo)?;
+    let lan = ground.complete(dirs, undo)?;
     if let Some(address) = wanted.ip {
-        subnet.admits(address)?;
+        lan.subnet.admits(address)?;
     }
     let (port_mappings, taken) = choose_ports(wanted, ground)?;
-    record::make(records, id, &Record { port_mappings: port_mappings.clone() }, undo)?;
-    let plan = veth::Plan { id, bridge: bridge.index, subnet, address: wanted.ip };
+    let record = Record { network: Some(ground.network.name.clone()), port_mappings };
+    record::make(&dirs.records, id, &record, undo)?;
+    let plan = veth::Plan { id, lan: &lan, address: wanted.ip, mac: wanted.mac_address, mtu: wanted.mtu };
     let (namespace, inner) = pin::make(id, &ground.home, undo, within)?;
     let pair = veth::make(&ground.rtnl, &plan, &namespace)?;
-    inside::connect(&inner, id, &pair, subnet)?;
-    if !port_mappings.is_empty() {
-        forwarding::admit_loopback(bridge::NAME)?;
+    inside::connect(&inner, id, &pair, &lan)?;
+    if !record.port_mappings.is_empty() {
+        forwarding::admit_loopback(&lan.bridge.name)?;
         veth::hairpin(&ground.rtnl, &pair)?;
-        let leading = ports::lead(&port_mappings, id.short(), &[pair.address.into()]);
+        let leading = ports::lead(&record.port_mappings, id.short(), &[pair.address.into()]);
         ports::publish(&ground.firewall, id, &taken, leading, undo)?;
     }
-    Ok(Network::bridged(pin::path(id), &pair, &bridge, subnet, dns).publishing(port_mappings))
+    Ok(Network::bridged(pin::path(id), &pair, &lan, dns).publishing(record.port_mappings))
 }
 
 /// The ports that will be published, and those that others have.
@@ -88,7 +105,7 @@ fn resolver(wanted: &Setup) -> Result<Resolv> {
         return Ok(overridden(Resolv::of_host()?));
     }
     let (resolv, is_public) = overridden(Resolv::upstream()?.for_container()).or_public();
-    if is_public && wanted.network == Kind::Bridge {
+    if is_public && matches!(wanted.network, Kind::Named(_)) {
         say("netns: the host has no name server that a container can reach: using 8.8.8.8 and 8.8.4.4");
     }
     Ok(resolv)

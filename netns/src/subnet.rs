@@ -7,33 +7,58 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 use stage::Id;
 
 /// Network, gateway and broadcast address are not for containers.
 const NOT_FOR_CONTAINERS: u32 = 3;
 
 /// An IPv4 subnet with room for a gateway and at least one container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet(Ipv4Net);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    #[serde(rename = "subnet")]
+    net: Ipv4Net,
+    gateway: Ipv4Addr,
+}
 
 impl Subnet {
     pub fn net(self) -> Ipv4Net {
-        self.0
+        self.net
     }
 
-    /// The bridge's own address: the first one.
+    /// The bridge's own address: the first one, unless another was asked for.
     pub fn gateway(self) -> Ipv4Addr {
-        self.nth(1)
+        self.gateway
+    }
+
+    pub fn has_first_as_gateway(self) -> bool {
+        self.gateway == self.nth(1)
+    }
+
+    /// The same subnet with another gateway.
+    pub fn with_gateway(self, gateway: Ipv4Addr) -> Result<Subnet> {
+        if !self.net.contains(&gateway) {
+            bail!("cannot use gateway {gateway}: it is not in {self}");
+        }
+        if gateway == self.net.network() || gateway == self.net.broadcast() {
+            bail!("cannot use gateway {gateway}: it is the network's own or its broadcast address");
+        }
+        Ok(Subnet { gateway, ..self })
+    }
+
+    pub fn overlaps(self, other: Subnet) -> bool {
+        self.net.contains(&other.net.network()) || other.net.contains(&self.net.network())
     }
 
     /// How many containers have room.
     pub fn room(self) -> u32 {
-        (u32::MAX >> self.0.prefix_len()).saturating_sub(NOT_FOR_CONTAINERS - 1)
+        (u32::MAX >> self.net.prefix_len()).saturating_sub(NOT_FOR_CONTAINERS - 1)
     }
 
-    /// The address of container number `index` of [`room`](Subnet::room), counted from 0.
+    /// The address of container number `index` of [`room`](Subnet::room), counted from 0: the gateway's is none.
     pub fn address(self, index: u32) -> Ipv4Addr {
-        self.nth(2 + index)
+        let address = self.nth(1 + index);
+        if address < self.gateway { address } else { self.nth(2 + index) }
     }
 
     /// Where to look for an address for this container: spread over the subnet, so that containers which are
@@ -52,20 +77,20 @@ impl Subnet {
 
     /// Checks an address that somebody asked for.
     pub fn admits(self, address: Ipv4Addr) -> Result<()> {
-        if !self.0.contains(&address) {
+        if !self.net.contains(&address) {
             bail!("cannot use address {address}: it is not in {self}");
         }
         if address == self.gateway() {
             bail!("cannot use address {address}: it is the gateway's");
         }
-        if address == self.0.network() || address == self.0.broadcast() {
+        if address == self.net.network() || address == self.net.broadcast() {
             bail!("cannot use address {address}: it is the network's own or its broadcast address");
         }
         Ok(())
     }
 
     fn nth(self, offset: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.0.network()) + offset)
+        Ipv4Addr::from(u32::from(self.net.network()) + offset)
     }
 }
 
@@ -91,13 +116,14 @@ impl TryFrom<Ipv4Net> for Subnet {
         if !(4..=30).contains(&net.prefix_len()) {
             bail!("a subnet for containers has a prefix length from 4 to 30, not {}", net.prefix_len());
         }
-        Ok(Subnet(net.trunc()))
+        let net = net.trunc();
+        Ok(Subnet { net, gateway: Ipv4Addr::from(u32::from(net.network()) + 1) })
     }
 }
 
 impl std::fmt::Display for Subnet {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.net.fmt(f)
     }
 }
 
@@ -106,6 +132,26 @@ impl std::fmt::Display for Subnet {
 pub fn mac_of(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x42, a, b, c, d]
+}
+
+/// A hardware address that somebody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+impl FromStr for Mac {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Mac> {
+        let byte = |word: &str| u8::from_str_radix(word, 16).ok().filter(|_| word.len() == 2);
+        let bytes: Option<Vec<u8>> = text.split([':', '-']).map(byte).collect();
+        let Some(mac) = bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()) else {
+            bail!("a hardware address is written like 02:42:ac:1d:00:02, not {text:?}");
+        };
+        if mac[0] & 1 == 1 || mac == [0; 6] {
+            bail!("{text} is no hardware address of one interface");
+        }
+        Ok(Mac(mac))
+    }
 }
 
 /// A hardware address in the usual notation.
@@ -155,11 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn another_gateway_is_not_for_containers() {
+        let net = subnet("10.0.0.0/29").with_gateway("10.0.0.4".parse().unwrap()).unwrap();
+        let addresses: Vec<String> = (0..net.room()).map(|index| net.address(index).to_string()).collect();
+        assert_eq!(addresses, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.5", "10.0.0.6"]);
+        assert!(subnet("10.0.0.0/29").with_gateway("10.0.0.7".parse().unwrap()).is_err());
+    }
+
+    #[test]
     fn containers_are_spread() {
         let net = subnet("172.29.0.0/16");
         let minted: BTreeSet<_> =
             (0..100).filter_map(|_| net.candidates(&Id::mint().unwrap()).next()).collect();
         assert!(minted.len() > 95, "{}", minted.len());
+    }
+
+    #[test]
+    fn hardware_addresses() {
+        assert_eq!("02:42:ac:1D:00:02".parse::<Mac>().unwrap().0, [0x02, 0x42, 0xac, 0x1d, 0, 2]);
+        for text in ["", "02:42:ac:1d:00", "02:42:ac:1d:00:2", "01:00:5e:00:00:01", "00:00:00:00:00:00"] {
+            assert!(text.parse::<Mac>().is_err(), "{text}");
+        }
     }
 
     #[test]

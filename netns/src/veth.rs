@@ -15,12 +15,12 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, Prop};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 use stage::{Explain, Id, shell};
 
-use crate::bridge;
 use crate::departure::Departure;
+use crate::ground::Lan;
 use crate::link::{self, Link};
 use crate::pin;
 use crate::rtnl::{Answer, Request, Rtnl};
-use crate::subnet::{Subnet, mac_of};
+use crate::subnet::{Mac, mac_of};
 
 /// The container's end.
 pub const INSIDE: &str = "eth0";
@@ -50,18 +50,20 @@ pub struct Pair {
 /// Where a pair goes, and which address it shall have.
 pub struct Plan<'a> {
     pub id: &'a Id,
-    /// Index of the bridge.
-    pub bridge: u32,
-    pub subnet: Subnet,
+    pub lan: &'a Lan,
     /// `None`: any.
     pub address: Option<Ipv4Addr>,
+    /// `None`: it follows from the address.
+    pub mac: Option<Mac>,
+    /// `None`: the kernel's default.
+    pub mtu: Option<u32>,
 }
 
 impl Plan<'_> {
     fn candidates(&self) -> Box<dyn Iterator<Item = Ipv4Addr> + '_> {
         match self.address {
             Some(address) => Box::new(std::iter::once(address)),
-            None => Box::new(self.subnet.candidates(self.id)),
+            None => Box::new(self.lan.subnet.candidates(self.id)),
         }
     }
 }
@@ -70,13 +72,17 @@ impl Plan<'_> {
 /// the namespace.
 pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
     let name = name(plan.id);
-    let first = plan.candidates().next().unwrap_or(plan.subnet.address(0));
-    let (peer, netns) = (["type", "veth", "peer", "name", INSIDE, "netns"], pin::name(plan.id));
-    shell(&[&["ip", "link", "add", &name, "master", bridge::NAME, "up"][..], &peer, &[&netns]].concat());
+    let first = plan.candidates().next().unwrap_or(plan.lan.subnet.address(0));
+    let (peer, netns) = (["type", "veth", "peer", "name", INSIDE], pin::name(plan.id));
+    let mtu = plan.mtu.map(|mtu| mtu.to_string());
+    let mtu = mtu.as_ref().map(|mtu| ["mtu", mtu.as_str()]);
+    let mtu = mtu.as_ref().map_or(&[][..], |words| words);
+    let add = ["ip", "link", "add", &name, "master", &plan.lan.bridge.name, "up"];
+    shell(&[&add, mtu, &peer, mtu, &["netns", &netns]].concat());
     let departure = Departure::default();
     let (leased, host) = loop {
         let [made, leased, found] =
-            rtnl.try_all([pair(plan.bridge, &name, namespace), lease(&name, first), link::get(&name)])?;
+            rtnl.try_all([pair(plan, &name, namespace), lease(&name, first), link::get(&name)])?;
         match made {
             Ok(_) => break (leased, Link::found(found)?),
             // The one of the same container's last life, perhaps.
@@ -90,7 +96,12 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         Taken::Yes => next(rtnl, plan, &name)?,
     };
     shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(address)]);
-    Ok(Pair { host: host.unwrap_or_default(), inside, mac: mac_of(address), address })
+    Ok(Pair {
+        host: host.unwrap_or_default(),
+        inside,
+        mac: plan.mac.map_or_else(|| mac_of(address), |mac| mac.0),
+        address,
+    })
 }
 
 /// Lets the container reach itself through its published ports.
@@ -100,11 +111,15 @@ pub fn hairpin(rtnl: &Rtnl, pair: &Pair) -> Result<()> {
     rtnl.all([link::hairpin(*index, name)]).map(|_| ())
 }
 
-fn pair(bridge: u32, name: &str, namespace: &File) -> Request {
-    let peer = LinkUnspec::new_with_name(INSIDE).setns_by_fd(namespace.as_raw_fd()).build();
-    let message = LinkMessageBuilder::<LinkVeth>::new(name, INSIDE)
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-        .controller(bridge)
+fn pair(plan: &Plan, name: &str, namespace: &File) -> Request {
+    let mut peer = LinkUnspec::new_with_name(INSIDE).setns_by_fd(namespace.as_raw_fd());
+    let mut message = LinkMessageBuilder::<LinkVeth>::new(name, INSIDE);
+    if let Some(mtu) = plan.mtu {
+        (peer, message) = (peer.mtu(mtu), message.mtu(mtu));
+    }
+    let message = message
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
+        .controller(plan.lan.bridge.index)
         .up()
         .build();
     Request::create(RouteNetlinkMessage::NewLink(message), format!("cannot make veth {name}"))
@@ -167,8 +182,8 @@ fn none_left<T>(plan: &Plan, leases: &HashMap<Ipv4Addr, Link>) -> Result<T> {
     let Some(address) = plan.address else {
         return Err(anyhow::anyhow!(
             "cannot lease an address: all {} of {} are taken",
-            plan.subnet.room(),
-            plan.subnet
+            plan.lan.subnet.room(),
+            plan.lan.subnet
         ))
         .hint("netns ls shows who has them; --subnet sets a larger one when no container is left");
     };

@@ -49,6 +49,14 @@ fn from_bridge() -> Vec<Expression> {
     vec![e::iifname(e::FIRST), e::lookup("bridges", Membership::In)]
 }
 
+fn from_internal() -> Vec<Expression> {
+    vec![e::iifname(e::FIRST), e::lookup("internals", Membership::In)]
+}
+
+fn to_internal() -> Vec<Expression> {
+    vec![e::oifname(e::FIRST), e::lookup("internals", Membership::In)]
+}
+
 fn pair() -> Vec<Expression> {
     vec![e::iifname(e::FIRST), e::oifname(e::SECOND), e::lookup("pairs", Membership::In)]
 }
@@ -101,8 +109,8 @@ fn redirects() -> Vec<Rule> {
 }
 
 /// Replies come in; containers of one bridge reach each other (the bridge's own traffic passes here when br_netfilter
-/// is on), those of two do not; what leaves is allowed; from outside comes in only what a published port has turned
-/// to a container.
+/// is on), those of two do not; what leaves is allowed, but from an internal network; from outside comes in only what
+/// a published port has turned to a container, and nothing to an internal network.
 fn forward() -> Vec<Rule> {
     vec![
         rule(
@@ -110,6 +118,8 @@ fn forward() -> Vec<Rule> {
             [to_bridge(), e::ct_state_known().into(), vec![e::accept()]],
         ),
         rule("iifname . oifname @pairs accept", [pair(), vec![e::accept()]]),
+        rule("iifname @internals drop", [from_internal(), vec![e::drop()]]),
+        rule("oifname @internals drop", [to_internal(), vec![e::drop()]]),
         rule(
             "oifname @bridges ct status dnat accept",
             [to_bridge(), e::ct_status_dnat().into(), vec![e::accept()]],

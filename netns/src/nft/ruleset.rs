@@ -66,9 +66,10 @@ const fn map(name: &'static str, text: &'static str, key: Type, value: Type) -> 
     Set { name, text, key, value: Some(value), flags: NFT_SET_MAP }
 }
 
-const SETS: [Set; 10] = [
+const SETS: [Set; 11] = [
     set("bridges", "type ifname;", Type::IFNAME, 0),
     set("pairs", "type ifname . ifname;", Type::IFNAME.then(Type::IFNAME), 0),
+    set("internals", "type ifname;", Type::IFNAME, 0),
     set("subnets", "type ipv4_addr; flags interval;", Type::IPV4, NFT_SET_INTERVAL),
     set("subnets6", "type ipv6_addr; flags interval;", Type::IPV6, NFT_SET_INTERVAL),
     set("selves", "type ipv4_addr . ipv4_addr;", Type::IPV4.then(Type::IPV4), 0),
@@ -104,6 +105,8 @@ const SETS: [Set; 10] = [
 pub struct Network {
     pub bridge: String,
     pub hidden: Vec<IpNet>,
+    /// Nothing leaves it.
+    pub internal: bool,
 }
 
 /// The whole table, in the place of what is there of it.
@@ -168,6 +171,9 @@ pub fn add_network(network: &Network) -> Vec<Message> {
         add("bridges", &ifname, &format!("\"{bridge}\"")),
         add("pairs", &[ifname, ifname].concat(), &format!("\"{bridge}\" . \"{bridge}\"")),
     ];
+    if network.internal {
+        messages.push(add("internals", &ifname, &format!("\"{bridge}\"")));
+    }
     messages.extend(network.hidden.iter().map(add_subnet));
     messages
 }

@@ -131,6 +131,14 @@ impl Firewall {
         }
     }
 
+    /// Removes the table, if it is there.
+    pub fn remove_if_there(&self) -> Result<()> {
+        match self.look("")? {
+            State::Missing => Ok(()),
+            State::AsItShouldBe | State::Other => self.remove(),
+        }
+    }
+
     fn change(&self, messages: Vec<Message>) -> Result<()> {
         for message in &messages {
             shell(&["nft", &message.what]);

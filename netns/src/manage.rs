@@ -1,0 +1,140 @@
+//! `netns network`: makes, lists, shows and removes the networks by name.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+use stage::{Explain, Id};
+
+use crate::dirs::Dirs;
+use crate::link::{self, Link};
+use crate::lock::Lock;
+use crate::network::{Definition, check_name, free_bridge};
+use crate::nft::Firewall;
+use crate::rtnl::Rtnl;
+use crate::subnet::Subnet;
+use crate::{bridge, conflict, gc, rebuild, record, veth};
+
+/// What a network is to be like.
+#[derive(Debug, clap::Args)]
+pub struct Wanted {
+    /// Its name
+    pub name: String,
+    /// Its subnet [default: the first of 172.28.0.0/24, 172.28.1.0/24, ... that is free]
+    #[arg(long, value_name = "CIDR")]
+    pub subnet: Option<Subnet>,
+    /// The bridge's address [default: the first of the subnet]
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<Ipv4Addr>,
+    /// Its containers reach each other and the host, and nothing else
+    #[arg(long)]
+    pub internal: bool,
+}
+
+/// A network, and who is in it.
+#[derive(Serialize)]
+pub struct Shown {
+    #[serde(flatten)]
+    definition: Definition,
+    containers: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct Member {
+    id: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Ipv4Addr>,
+}
+
+/// Writes the definition. The bridge is made when the first container comes.
+pub fn create(dirs: &Dirs, wanted: &Wanted) -> Result<Definition> {
+    check_name(&wanted.name).code(stage::Codes::USAGE)?;
+    let _alone = Lock::alone()?;
+    let all = dirs.networks.all()?;
+    let name = &wanted.name;
+    if all.iter().any(|network| network.name == *name) {
+        bail!("cannot make network {name}: network with name {name} already exists");
+    }
+    let rtnl = Rtnl::open()?;
+    let subnet = match (wanted.subnet, wanted.gateway) {
+        (None, Some(_)) => {
+            Err(anyhow!("cannot use --gateway: it needs --subnet")).code(stage::Codes::USAGE)?
+        }
+        (None, None) => free_subnet(&rtnl, &all)?,
+        (Some(subnet), gateway) => {
+            if let Some(with) = in_the_way(&rtnl, &all, subnet)? {
+                conflict::refuse(subnet, &with)?;
+            }
+            gateway.map_or(Ok(subnet), |gateway| subnet.with_gateway(gateway))?
+        }
+    };
+    let [links] = rtnl.all([link::list()])?;
+    let is_there = |name: &str| Link::all(&links).any(|link| link.name == name);
+    let definition = Definition {
+        name: name.clone(),
+        bridge: free_bridge(&all, is_there),
+        subnet: Some(subnet),
+        internal: wanted.internal,
+    };
+    dirs.networks.add(&definition)?;
+    Ok(definition)
+}
+
+fn free_subnet(rtnl: &Rtnl, all: &[Definition]) -> Result<Subnet> {
+    for third in 0..=u8::MAX {
+        let subnet: Subnet = format!("172.28.{third}.0/24").parse()?;
+        if in_the_way(rtnl, all, subnet)?.is_none() {
+            return Ok(subnet);
+        }
+    }
+    Err(anyhow!("cannot choose a subnet: all of 172.28.0.0/16 is taken")).hint("choose one with --subnet")
+}
+
+/// What the subnet would hide, in words: another network's, or something of the host's.
+fn in_the_way(rtnl: &Rtnl, all: &[Definition], subnet: Subnet) -> Result<Option<String>> {
+    let other = all.iter().find(|other| other.subnet.is_some_and(|its| its.overlaps(subnet)));
+    match other {
+        Some(Definition { name, subnet: Some(its), .. }) => Ok(Some(format!("network {name} with {its}"))),
+        _ => conflict::find(rtnl, subnet),
+    }
+}
+
+/// Removes the network, if nobody is in it.
+pub fn remove(dirs: &Dirs, name: &str) -> Result<()> {
+    let _alone = Lock::alone()?;
+    let network = dirs.networks.find(name)?;
+    check_name(name).context("cannot remove the network")?;
+    let rtnl = Rtnl::open()?;
+    if gc::has_ports(&rtnl, &network.bridge)? {
+        return Err(anyhow!("cannot remove network {name}: network {name} has active endpoints"))
+            .hint(format!("netns network inspect {name} shows who they are"));
+    }
+    if bridge::look(&rtnl, &network.bridge)?.is_some() {
+        bridge::remove(&rtnl, &network.bridge)?;
+        rebuild::table(&rtnl, &Firewall::open()?, dirs)?;
+    }
+    dirs.networks.remove(name)
+}
+
+/// All networks, as they are defined.
+pub fn list(dirs: &Dirs) -> Result<Vec<Definition>> {
+    dirs.networks.all()
+}
+
+/// One network with its containers.
+pub fn inspect(dirs: &Dirs, name: &str) -> Result<Shown> {
+    let mut definition = dirs.networks.find(name)?;
+    let rtnl = Rtnl::open()?;
+    if let Some(bridge) = bridge::look(&rtnl, &definition.bridge)? {
+        definition.subnet = bridge.subnet.or(definition.subnet);
+    }
+    let [links] = rtnl.all([link::list()])?;
+    let address = |id: &Id| Link::all(&links).find(|link| link.name == veth::name(id))?.lease();
+    let mut containers = Vec::new();
+    for id in record::ids(&dirs.records)? {
+        if record::read(&dirs.records, &id).is_some_and(|record| record.network.as_deref() == Some(name)) {
+            containers.push(Member { address: address(&id), id });
+        }
+    }
+    Ok(Shown { definition, containers })
+}
