@@ -118,7 +118,10 @@ impl Definitions {
 
     pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name);
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}: unlink", path.display()))
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}: unlink", path.display()))?;
+        // The last one's directory; with others in it, it stays.
+        std::fs::remove_dir(&self.dir).ok();
+        Ok(())
     }
 }
 

@@ -9,7 +9,11 @@ use tests::{Host, bins};
 const TOOLS: [&str; 6] = ["pull", "mount-overlay", "netns", "cgctl", "nsrun", "gocker-sh"];
 
 fn help(tool: &str, verb: Option<&str>) -> String {
-    let output = Command::new(bins::dir().join(tool)).args(verb).arg("--help").output().unwrap();
+    let output = Command::new(bins::dir().join(tool))
+        .args(verb.into_iter().flat_map(str::split_whitespace))
+        .arg("--help")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{tool} {verb:?} --help: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -69,7 +73,11 @@ fn man_pages_and_help_name_the_same_options() {
         let whole = help(tool, None);
         let mut in_help = listed(&whole);
         for verb in verbs(&whole) {
-            in_help.extend(listed(&help(tool, Some(&verb))));
+            let of_verb = help(tool, Some(&verb));
+            in_help.extend(listed(&of_verb));
+            for inner in verbs(&of_verb) {
+                in_help.extend(listed(&help(tool, Some(&format!("{verb} {inner}")))));
+            }
         }
         let page = std::fs::read_to_string(bins::workspace().join(tool).join(format!("{tool}.1"))).unwrap();
         assert_eq!(described(&page), in_help, "{tool}.1 (left) and --help (right)");

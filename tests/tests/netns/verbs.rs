@@ -51,6 +51,7 @@ fn ls_lists_what_is_there() {
         json!({
             "id": one.id,
             "netns": format!("/run/netns/{}", one.name()),
+            "network": "bridge",
             "interface": one.interface(),
             "address": one.address(),
         }),
