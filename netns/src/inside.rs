@@ -8,7 +8,7 @@ use stage::{Id, shell};
 use crate::ground::Lan;
 use crate::rtnl::{Request, Rtnl};
 use crate::subnet::mac_text;
-use crate::veth::{INSIDE, Pair};
+use crate::veth::Pair;
 use crate::{bridge, link, pin};
 
 /// LOOPBACK_IFINDEX: the first interface of every namespace.
@@ -23,11 +23,11 @@ pub fn loopback(rtnl: &Rtnl, id: &Id) -> Result<()> {
 /// Brings up loopback and `eth0` with its address and the default route. `rtnl` was opened inside.
 pub fn connect(rtnl: &Rtnl, id: &Id, pair: &Pair, lan: &Lan) -> Result<()> {
     let Lan { subnet, leads_out, .. } = *lan;
-    let gateway = subnet.gateway();
+    let (gateway, name) = (subnet.gateway(), &pair.inside_name);
     let address = format!("{}/{}", pair.address, subnet.net().prefix_len());
     show(id, &["link", "set", "lo", "up"]);
-    show(id, &["address", "add", &address, "broadcast", "+", "dev", INSIDE]);
-    show(id, &["link", "set", INSIDE, "address", &mac_text(&pair.mac), "up"]);
+    show(id, &["address", "add", &address, "broadcast", "+", "dev", name]);
+    show(id, &["link", "set", name, "address", &mac_text(&pair.mac), "up"]);
     let up = LinkUnspec::new_with_index(pair.inside).address(pair.mac.to_vec()).up().build();
     let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
         .gateway(gateway)
@@ -35,8 +35,8 @@ pub fn connect(rtnl: &Rtnl, id: &Id, pair: &Pair, lan: &Lan) -> Result<()> {
         .build();
     let connected = [
         link::up(LOOPBACK, "lo"),
-        bridge::address(pair.inside, subnet, pair.address, INSIDE),
-        Request::one(RouteNetlinkMessage::SetLink(up), format!("cannot bring {INSIDE} up")),
+        bridge::address(pair.inside, subnet, pair.address, name),
+        Request::one(RouteNetlinkMessage::SetLink(up), format!("cannot bring {name} up")),
     ];
     if !leads_out {
         return rtnl.all(connected).map(|_| ());

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod cli;
+mod cni;
 mod conflict;
 mod departure;
 mod dirs;
@@ -38,5 +39,5 @@ mod veth;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    if cni::is_called() { cni::main() } else { cli::main() }
 }

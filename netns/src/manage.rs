@@ -80,7 +80,8 @@ pub fn create(dirs: &Dirs, wanted: &Wanted) -> Result<Definition> {
     Ok(definition)
 }
 
-fn free_subnet(rtnl: &Rtnl, all: &[Definition]) -> Result<Subnet> {
+/// The first of the subnets for networks that hides nothing.
+pub fn free_subnet(rtnl: &Rtnl, all: &[Definition]) -> Result<Subnet> {
     for third in 0..=u8::MAX {
         let subnet: Subnet = format!("172.28.{third}.0/24").parse()?;
         if in_the_way(rtnl, all, subnet)?.is_none() {

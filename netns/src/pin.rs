@@ -77,6 +77,36 @@ pub fn make<T>(
     done
 }
 
+/// Enters a namespace that is there, runs `inside` in it, and goes back to `home`.
+pub fn within<T>(path: &Path, home: impl AsFd, inside: impl FnOnce() -> Result<T>) -> Result<(File, T)> {
+    let context = || format!("cannot open network namespace {}", path.display());
+    let namespace = File::open(path).with_context(context)?;
+    setns(&namespace, CloneFlags::CLONE_NEWNET)
+        .with_context(|| format!("cannot enter network namespace {}: setns", path.display()))?;
+    let done = inside();
+    setns(home, CloneFlags::CLONE_NEWNET).context("cannot go back to the host's network namespace: setns")?;
+    Ok((namespace, done?))
+}
+
+/// Takes a namespace that is there, and somebody else's, for the container's: a symbolic link stands where the pin would
+/// be, so that it is found by name, and known to be gone as soon as its owner has removed it. Runs `inside` in it.
+pub fn adopt<T>(
+    id: &Id,
+    path: &Path,
+    home: impl AsFd,
+    undo: &mut Undo,
+    inside: impl FnOnce() -> Result<T>,
+) -> Result<(File, T)> {
+    directory(undo)?;
+    let (file, mine) = (self::path(id), id.clone());
+    shell(&["ln", "-s", &path.display().to_string(), &file.display().to_string()]);
+    std::os::unix::fs::symlink(path, &file)
+        .with_context(|| format!("cannot make {}: symlink", file.display()))
+        .hint(format!("netns undo {id}"))?;
+    undo.push(move || remove(&mine));
+    within(path, home, inside)
+}
+
 fn directory(undo: &mut Undo) -> Result<()> {
     match DirBuilder::new().mode(0o755).create(DIR) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -110,11 +140,14 @@ fn bind(file: &Path) -> Result<File> {
 /// Removes the pin. The namespace dies when its last process has gone, and its interfaces with it.
 pub fn remove(id: &Id) -> Result<()> {
     let file = path(id);
-    if file.exists() {
+    if file.is_symlink() {
+        shell(&["rm", &file.display().to_string()]);
+    } else if file.exists() {
         shell(&["ip", "netns", "delete", &name(id)]);
     }
     attempt_all([
-        Box::new(|| match umount2(&file, MntFlags::MNT_DETACH) {
+        // Not through a link: what it leads to is another's.
+        Box::new(|| match umount2(&file, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             // EINVAL: nothing is mounted there.
             Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno).with_context(|| format!("cannot unmount {}: umount", file.display())),

@@ -7,15 +7,16 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use stage::{Explain, Id, Undo, attempt_all, make_private_dir};
+use stage::{Durability, Explain, Id, Undo, attempt_all, make_private_dir, replace_file};
 
 use crate::nft::Firewall;
 use crate::publish::Mapping;
-use crate::{pin, ports};
+use crate::rtnl::Rtnl;
+use crate::{pin, ports, veth};
 
 /// What is remembered of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub struct Record {
     /// The network's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// The namespace, where it is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<Mapping>,
 }
@@ -55,6 +59,11 @@ pub fn read(records: &Path, id: &Id) -> Option<Record> {
     serde_json::from_slice(&std::fs::read(records.join(id.as_str())).ok()?).ok()
 }
 
+/// Puts another record in the place of the container's.
+pub fn replace(records: &Path, id: &Id, record: &Record) -> Result<()> {
+    replace_file(&records.join(id.as_str()), &serde_json::to_vec(record)?, Durability::UntilReboot)
+}
+
 /// The ids that have a record, in order.
 pub fn ids(records: &Path) -> Result<Vec<Id>> {
     let listing = match std::fs::read_dir(records) {
@@ -69,10 +78,17 @@ pub fn ids(records: &Path) -> Result<Vec<Id>> {
 
 /// Takes back all that was made for the container. Nothing of it need be there.
 pub fn undo(records: &Path, id: &Id) -> Result<()> {
+    let record = read(records, id);
+    let may = |has: fn(&Record) -> bool| record.as_ref().is_none_or(has);
     attempt_all([
-        Box::new(|| match read(records, id) {
-            Some(record) if record.port_mappings.is_empty() => Ok(()),
-            _ => ports::unpublish(&Firewall::open()?, id.short()),
+        Box::new(|| match may(|record| !record.port_mappings.is_empty()) {
+            true => ports::unpublish(&Firewall::open()?, id.short()),
+            false => Ok(()),
+        }),
+        // A namespace of another's lives on, and so would the interface.
+        Box::new(|| match record.as_ref().is_some_and(|record| record.netns.is_some()) {
+            true => veth::remove(&Rtnl::open()?, id),
+            false => Ok(()),
         }),
         Box::new(|| pin::remove(id)),
         Box::new(|| remove(&records.join(id.as_str()))),

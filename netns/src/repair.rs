@@ -20,7 +20,14 @@ pub struct Finding {
     /// Whose it is; absent: everybody's.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Id>,
-    what: String,
+    pub what: String,
+}
+
+impl Finding {
+    /// Whether it is this container's, or everybody's.
+    pub fn concerns(&self, id: &Id) -> bool {
+        self.id.as_ref().is_none_or(|its| its == id)
+    }
 }
 
 /// What there is of the host's part, and what of it is not as it should be.

@@ -78,7 +78,7 @@ impl Network {
         let interfaces = vec![
             interface(&bridge.name, &bridge.mac, bridge.mtu, None),
             interface(&pair.host.name, &pair.host.mac, pair.host.mtu, None),
-            interface(crate::veth::INSIDE, &pair.mac, pair.host.mtu, Some(netns.clone())),
+            interface(&pair.inside_name, &pair.mac, pair.host.mtu, Some(netns.clone())),
         ];
         let gateway = subnet.gateway();
         let address = format!("{}/{}", pair.address, subnet.net().prefix_len());

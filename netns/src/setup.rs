@@ -1,6 +1,7 @@
 //! The set-up of one container's network, and its way back.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::{Result, anyhow};
 use stage::{Explain, Id, Undo, say, undoable};
@@ -10,6 +11,7 @@ use crate::dirs::Dirs;
 use crate::dns::Resolv;
 use crate::ground::Ground;
 use crate::lock::Lock;
+use crate::network::Definition;
 use crate::ports::{self, Families, Taken};
 use crate::publish::Mapping;
 use crate::record::Record;
@@ -29,15 +31,36 @@ pub fn run(id: &Id, wanted: &Setup, dirs: &Dirs, publish: impl FnOnce(&Network) 
         Kind::Named(name) => {
             let mut network = dirs.networks.find(name)?;
             network.subnet = network.subnet.or(wanted.subnet);
-            // Outside of what is undone: nobody may use what was made here before it is certain to stay.
-            let ground = if wanted.publish.is_empty() {
-                Ground::enter(network)?
-            } else {
-                Ground::enter_alone(network)?
-            };
-            undoable(|undo| publish(&bridged(id, wanted, dirs, &ground, undo)?))
+            attach(&Job { id, wanted, seat: None, dirs }, network, publish)
         }
     }
+}
+
+/// A namespace that somebody else made and will remove, and the name that the interface in it shall have.
+pub struct Seat {
+    pub netns: PathBuf,
+    pub interface: String,
+}
+
+/// One container on a bridge.
+pub struct Job<'a> {
+    pub id: &'a Id,
+    pub wanted: &'a Setup,
+    /// `None`: a namespace is made.
+    pub seat: Option<&'a Seat>,
+    pub dirs: &'a Dirs,
+}
+
+/// Gives a container an interface on the network's bridge, then hands the section to `publish`.
+pub fn attach(job: &Job, network: Definition, publish: impl FnOnce(&Network) -> Result<()>) -> Result<()> {
+    // Outside of what is undone: nobody may use what was made here before it is certain to stay.
+    let ground = enter(job.wanted, network)?;
+    undoable(|undo| publish(&bridged(job, &ground, undo)?))
+}
+
+fn enter(wanted: &Setup, network: Definition) -> Result<Ground> {
+    let publishes = wanted.publish.iter().any(|publish| !publish.0.is_empty());
+    if publishes { Ground::enter_alone(network) } else { Ground::enter(network) }
 }
 
 /// The namespace of another container.
@@ -61,26 +84,39 @@ fn alone(id: &Id, wanted: &Setup, dirs: &Dirs, home: &Lock, undo: &mut Undo) -> 
     Ok(Network::bare(Some(pin::path(id)), dns))
 }
 
-fn bridged(id: &Id, wanted: &Setup, dirs: &Dirs, ground: &Ground, undo: &mut Undo) -> Result<Network> {
+fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
+    let Job { id, wanted, seat, dirs } = *job;
     let dns = resolver(wanted)?;
     let lan = ground.complete(dirs, undo)?;
     if let Some(address) = wanted.ip {
         lan.subnet.admits(address)?;
     }
     let (port_mappings, taken) = choose_ports(wanted, ground)?;
-    let record = Record { network: Some(ground.network.name.clone()), port_mappings };
+    let netns = seat.map(|seat| seat.netns.clone());
+    let record = Record { network: Some(ground.network.name.clone()), netns, port_mappings };
     record::make(&dirs.records, id, &record, undo)?;
-    let plan = veth::Plan { id, lan: &lan, address: wanted.ip, mac: wanted.mac_address, mtu: wanted.mtu };
-    let (namespace, inner) = pin::make(id, &ground.home, undo, within)?;
+    let inside = seat.map_or(veth::INSIDE, |seat| &seat.interface);
+    let plan =
+        veth::Plan { id, lan: &lan, inside, address: wanted.ip, mac: wanted.mac_address, mtu: wanted.mtu };
+    let (namespace, inner) = match seat {
+        None => pin::make(id, &ground.home, undo, within)?,
+        Some(seat) => pin::adopt(id, &seat.netns, &ground.home, undo, Rtnl::open)?,
+    };
+    if seat.is_some() {
+        // The namespace will live on, and the pair with it.
+        let (rtnl, mine) = (Rc::clone(&ground.rtnl), id.clone());
+        undo.push(move || veth::remove(&rtnl, &mine));
+    }
     let pair = veth::make(&ground.rtnl, &plan, &namespace)?;
     inside::connect(&inner, id, &pair, &lan)?;
     if !record.port_mappings.is_empty() {
         forwarding::admit_loopback(&lan.bridge.name)?;
-        veth::hairpin(&ground.rtnl, &pair)?;
+        veth::hairpin(&ground.rtnl, &pair.host)?;
         let leading = ports::lead(&record.port_mappings, id.short(), &[pair.address.into()]);
         ports::publish(&ground.firewall, id, &taken, leading, undo)?;
     }
-    Ok(Network::bridged(pin::path(id), &pair, &lan, dns).publishing(record.port_mappings))
+    let path = seat.map_or_else(|| pin::path(id), |seat| seat.netns.clone());
+    Ok(Network::bridged(path, &pair, &lan, dns).publishing(record.port_mappings))
 }
 
 /// The ports that will be published, and those that others have.

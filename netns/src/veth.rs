@@ -9,7 +9,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, Prop};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -40,7 +40,8 @@ pub fn namespace_of(interface: &str) -> Option<String> {
 /// A pair as it was made.
 pub struct Pair {
     pub host: Link,
-    /// Index of the container's end in its namespace.
+    /// What the container's end is called, and its index in its namespace.
+    pub inside_name: String,
     pub inside: u32,
     /// Hardware address that the container's end shall have.
     pub mac: [u8; 6],
@@ -51,6 +52,8 @@ pub struct Pair {
 pub struct Plan<'a> {
     pub id: &'a Id,
     pub lan: &'a Lan,
+    /// What the container's end is called.
+    pub inside: &'a str,
     /// `None`: any.
     pub address: Option<Ipv4Addr>,
     /// `None`: it follows from the address.
@@ -73,7 +76,7 @@ impl Plan<'_> {
 pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
     let name = name(plan.id);
     let first = plan.candidates().next().unwrap_or(plan.lan.subnet.address(0));
-    let (peer, netns) = (["type", "veth", "peer", "name", INSIDE], pin::name(plan.id));
+    let (peer, netns) = (["type", "veth", "peer", "name", plan.inside], pin::name(plan.id));
     let mtu = plan.mtu.map(|mtu| mtu.to_string());
     let mtu = mtu.as_ref().map(|mtu| ["mtu", mtu.as_str()]);
     let mtu = mtu.as_ref().map_or(&[][..], |words| words);
@@ -96,7 +99,9 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         Taken::Yes => next(rtnl, plan, &name)?,
     };
     shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(address)]);
+    let inside_name = plan.inside.to_owned();
     Ok(Pair {
+        inside_name,
         host: host.unwrap_or_default(),
         inside,
         mac: plan.mac.map_or_else(|| mac_of(address), |mac| mac.0),
@@ -104,16 +109,31 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
     })
 }
 
-/// Lets the container reach itself through its published ports.
-pub fn hairpin(rtnl: &Rtnl, pair: &Pair) -> Result<()> {
-    let Link { index, name, .. } = &pair.host;
+/// Lets the container whose host's end this is reach itself through its published ports.
+pub fn hairpin(rtnl: &Rtnl, host: &Link) -> Result<()> {
+    let Link { index, name, .. } = host;
     shell(&["ip", "link", "set", name, "type", "bridge_slave", "hairpin", "on"]);
     rtnl.all([link::hairpin(*index, name)]).map(|_| ())
 }
 
+/// The host's end of a container's pair, which must be there.
+pub fn host_end(rtnl: &Rtnl, id: &Id) -> Result<Link> {
+    let name = name(id);
+    let [found] = rtnl.try_all([link::get(&name)])?;
+    Link::found(found)?.with_context(|| format!("cannot find link {name}"))
+}
+
+/// Removes a container's pair. That it is not there is no error.
+pub fn remove(rtnl: &Rtnl, id: &Id) -> Result<()> {
+    let name = name(id);
+    shell(&["ip", "link", "delete", &name]);
+    let [answer] = rtnl.try_all([link::delete(&name)])?;
+    Link::found(answer).map(|_| ())
+}
+
 fn pair(plan: &Plan, name: &str, namespace: &File) -> Request {
-    let mut peer = LinkUnspec::new_with_name(INSIDE).setns_by_fd(namespace.as_raw_fd());
-    let mut message = LinkMessageBuilder::<LinkVeth>::new(name, INSIDE);
+    let mut peer = LinkUnspec::new_with_name(plan.inside).setns_by_fd(namespace.as_raw_fd());
+    let mut message = LinkMessageBuilder::<LinkVeth>::new(name, plan.inside);
     if let Some(mtu) = plan.mtu {
         (peer, message) = (peer.mtu(mtu), message.mtu(mtu));
     }
