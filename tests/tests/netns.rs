@@ -3,6 +3,7 @@
 mod addresses;
 mod container;
 mod documents;
+mod engines;
 mod faults;
 mod ground;
 mod networks;
