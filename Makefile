@@ -16,8 +16,8 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$(PATH)" CARGO_HOME="
 BUILD_NEEDS := gcc libc6-dev
 DEMO_NEEDS  := $(BUILD_NEEDS) busybox-static
 # What the tests check with: other people's tools.
-TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr crun debootstrap docker-registry iproute2 iptables iputils-ping jq libcap2-bin mandoc nftables \
-               openssl procps python3 python3-jsonschema runc shellcheck skopeo strace umoci util-linux zstd
+TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr containernetworking-plugins crun debootstrap docker-registry iproute2 iptables iputils-ping jq libcap2-bin mandoc nftables \
+               openssl podman procps python3 python3-jsonschema runc shellcheck skopeo strace umoci util-linux zstd
 
 .PHONY: all demo test bench lint install clean
 all: build

@@ -13,6 +13,7 @@ cp -s /usr/lib/cni/* /run/plugins
 for name in bridge portmap; do ln -sf "$(command -v netns)" /run/plugins/$name; done
 cat > /run/containers.conf << 'END'
 [containers]
+cgroups = "disabled"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [network]
 network_backend = "cni"
