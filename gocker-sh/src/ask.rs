@@ -37,6 +37,13 @@ pub fn answer<T: DeserializeOwned>(
         .with_context(|| format!("cannot read what {tool} {} prints", arguments.join(" ")))
 }
 
+/// What a stage prints as JSON; `None` when it failed, of which nothing is heard.
+pub fn quietly<T: DeserializeOwned>(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<Option<T>> {
+    let mut command = command(tools, tool, arguments)?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {tool}"))?;
+    Ok(serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success()))
+}
+
 /// The document that a stage prints, or its exit code when it failed and has said why.
 pub fn document(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<std::result::Result<Document, u8>> {
     let text: std::result::Result<Box<RawValue>, u8> = answer(tools, tool, arguments)?;

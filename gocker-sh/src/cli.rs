@@ -4,7 +4,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use stage::{Codes, Roots};
 
-use crate::cmd::{attach, create, kill, logs, pause, rename, restart, start, stop, wait};
+use crate::cmd::{
+    attach, cp, create, diff, export, group, history, info, inspect, kill, logs, pause, port, rename,
+    restart, start, stats, stop, top, update, volume, wait,
+};
 use crate::options::{Exec, Run};
 use crate::{absent, exec, gc, get, images, ps, rm, rmi, run, watch};
 
@@ -71,6 +74,22 @@ enum Command {
     Logs(logs::Logs),
     /// Give a container another name
     Rename(rename::Rename),
+    /// Show all that is known of containers and images
+    Inspect(inspect::Inspect),
+    /// Show the processes of a container
+    Top(top::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
+    /// Show which ports of the host lead to a container
+    Port(port::Port),
+    /// Copy files from a container or to it
+    Cp(cp::Cp),
+    /// Show what a container has changed in its image
+    Diff(diff::Diff),
+    /// Write the files of a container as a tar archive
+    Export(export::Export),
+    /// Change the limits of containers
+    Update(update::Update),
     /// Run a command in a running container
     Exec(Exec),
     /// List containers
@@ -83,6 +102,20 @@ enum Command {
     Pull(get::Pull),
     /// Remove images
     Rmi(rmi::Rmi),
+    /// Show how an image was built
+    History(history::History),
+    /// Volumes that outlive containers
+    Volume(volume::Command),
+    /// Show what is here: containers, images, directories, the kernel
+    Info(info::Info),
+    /// Show the version
+    Version(info::Version),
+    /// Commands of containers, by docker's longer names
+    Container(group::Containers),
+    /// Commands of images, by docker's longer names
+    Image(group::Images),
+    /// Commands of all that is here
+    System(group::System),
     /// Undo what killed commands have left
     Gc(gc::Gc),
     #[command(external_subcommand)]
@@ -105,6 +138,21 @@ fn carry_out(cli: Cli) -> Result<u8> {
         Command::Attach(options) => attach::command(global, &options),
         Command::Logs(options) => logs::logs(global, &options),
         Command::Rename(options) => rename::rename(global, &options),
+        Command::Inspect(options) => inspect::inspect(global, &options),
+        Command::Top(options) => top::top(global, &options),
+        Command::Stats(options) => stats::stats(global, &options),
+        Command::Port(options) => port::port(global, &options),
+        Command::Cp(options) => cp::cp(global, &options),
+        Command::Diff(options) => diff::diff(global, &options),
+        Command::Export(options) => export::export(global, &options),
+        Command::Update(options) => update::update(global, &options),
+        Command::History(options) => history::history(global, &options),
+        Command::Volume(options) => volume::command(global, &options),
+        Command::Info(options) => info::info(global, &options),
+        Command::Version(options) => info::version(&options),
+        Command::Container(options) => group::containers(global, options),
+        Command::Image(options) => group::images(global, options),
+        Command::System(options) => group::system(global, options),
         Command::Exec(options) => exec::exec(global, &options),
         Command::Ps(options) => ps::ps(global, &options),
         Command::Rm(options) => rm::rm(global, &options),

@@ -37,14 +37,23 @@ pub fn date(time: &str) -> String {
 }
 
 /// Bytes in decimal units with three significant digits (go-units, HumanSizeWithPrecision).
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn size(bytes: u64) -> String {
+    scaled(bytes, 1000.0, ["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+/// Bytes in binary units (go-units, BytesSize).
+pub fn binary_size(bytes: u64) -> String {
+    scaled(bytes, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn scaled(bytes: u64, base: f64, units: [&str; 6]) -> String {
     let mut value = bytes as f64;
-    let mut units = ["B", "kB", "MB", "GB", "TB", "PB"].into_iter();
+    let mut units = units.into_iter();
     let mut unit = units.next().unwrap_or_default();
-    while value >= 1000.0 {
+    while value >= base {
         let Some(next) = units.next() else { break };
-        value /= 1000.0;
+        value /= base;
         unit = next;
     }
     let digits = match value {

@@ -21,6 +21,7 @@ use crate::streams::Streams;
 use crate::supervise::{Tie, Waiting};
 use crate::teardown::{Stat, Undo, undo};
 use crate::trace::Trace;
+use crate::volumes::{self, Volumes};
 use crate::{options, watch};
 
 /// What a life needs, and the right to live it.
@@ -49,7 +50,7 @@ pub struct Ended {
 pub fn live(session: Session, mut record: Record, global: &Global) -> Result<Ended> {
     let mut trace = global.trace.then(Trace::start);
     let bench = session.bench();
-    let ended = set_up_and_run(&bench, session.store, &mut record, Tie::Bound, trace.as_mut());
+    let ended = set_up_and_run(&bench, (session.store, global), &mut record, Tie::Bound, trace.as_mut());
     end(session, record, ended, trace)
 }
 
@@ -71,7 +72,8 @@ pub fn launch(
         Ok(streams) => streams,
         Err(error) => return end(session, record, Err(error), trace),
     };
-    let ended = set_up_and_run(&session.bench(), store, &mut record, Tie::Loose(&streams), trace.as_mut());
+    let ended =
+        set_up_and_run(&session.bench(), (store, global), &mut record, Tie::Loose(&streams), trace.as_mut());
     if ended.is_err() || record.process.is_none() {
         std::io::stderr().write_all(&streams.said()).ok();
         return end(session, record, ended, trace);
@@ -145,7 +147,7 @@ pub fn wind_up(session: Session, mut record: Record, code: Option<u8>, error: St
 /// the record tells of the process.
 fn set_up_and_run(
     bench: &Bench,
-    store: &Store,
+    (store, global): (&Store, &Global),
     record: &mut Record,
     tie: Tie,
     mut trace: Option<&mut Trace>,
@@ -168,6 +170,7 @@ fn set_up_and_run(
     };
     note(trace.as_deref_mut(), &built.children, Some(&document));
     note_made(record, &document)?;
+    fill_volumes(global, record, &document)?;
     if let Tie::Loose(streams) = tie {
         // On disk before nsrun can go on alone: whoever comes next must find it, should we be killed.
         record.detached =
@@ -216,6 +219,22 @@ fn note_made(record: &mut Record, document: &Document) -> Result<()> {
     let line = document.to_line()?.trim_end().to_owned();
     record.document = Some(serde_json::value::RawValue::from_string(line)?);
     Ok(())
+}
+
+/// Named volumes come into being with the first container that uses them, filled from its image.
+fn fill_volumes(global: &Global, record: &Record, document: &Document) -> Result<()> {
+    let options = options::Run::read(record.options.as_deref())?;
+    let volumes = Volumes::new(&global.roots);
+    let mut any = false;
+    for (name, _, _) in options.volume.iter().filter_map(|volume| volumes::named(volume)) {
+        volumes.create(name, &[])?;
+        any = true;
+    }
+    let rootfs: Option<serde_json::Value> = if any { document.get("rootfs")? } else { None };
+    match rootfs.as_ref().and_then(|rootfs| rootfs["path"].as_str()) {
+        Some(path) => volumes.copy_up(&options, std::path::Path::new(path)),
+        None => Ok(()),
+    }
 }
 
 /// The payload has begun: from now on others can see that it runs, and find it.

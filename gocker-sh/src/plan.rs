@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use stage::{Explain, Id};
 
 use crate::options::{Image, Limits, Mode, Network, Process, Run};
+use crate::volumes::{self, Volumes};
 
 /// The arguments of each stage that takes part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl Words {
 
 /// # Errors
 /// The options contradict each other, or ask for what is not there.
-pub fn plan(options: &Run, id: &Id) -> Result<Plan> {
+pub fn plan(options: &Run, id: &Id, volumes: &Volumes) -> Result<Plan> {
     if options.image.rootfs.is_none() && options.image.image().is_none() {
         bail!("an image is needed: gocker-sh run [OPTIONS] IMAGE [COMMAND] [ARG...]");
     }
@@ -85,7 +86,7 @@ pub fn plan(options: &Run, id: &Id) -> Result<Plan> {
         );
     }
     let netns = netns(&options.network, id);
-    let mut nsrun = nsrun(options, id)?;
+    let mut nsrun = nsrun(options, id, volumes)?;
     if netns.is_none() {
         nsrun.splice(0..0, [format!("--network={}", options.network.mode().word())]);
     }
@@ -138,6 +139,13 @@ fn netns(network: &Network, id: &Id) -> Option<Vec<String>> {
 }
 
 fn cgctl(limits: &Limits, id: &Id) -> Result<Vec<String>> {
+    let mut words = self::limits(limits)?;
+    words.push(format!("--id={id}"));
+    Ok(words)
+}
+
+/// The words by which `cgctl` knows the limits that are set.
+pub fn limits(limits: &Limits) -> Result<Vec<String>> {
     let set = |value: &Option<String>| value.clone().filter(|text| text != "0");
     let memory = limits.mem.filter(|mb| *mb > 0).map(|mb| format!("{mb}M")).or_else(|| set(&limits.memory));
     let total = limits.swap.map(|swap| format!("{}M", u64::from(limits.mem.unwrap_or(0)) + u64::from(swap)));
@@ -152,11 +160,10 @@ fn cgctl(limits: &Limits, id: &Id) -> Result<Vec<String>> {
     words.option("--cpus", set(&limits.cpus).as_deref());
     words.option("--cpu-shares", set(&limits.cpu_shares).as_deref());
     words.option("--pids-limit", pids.as_deref());
-    words.option("--id", Some(id.as_str()));
     Ok(words.0)
 }
 
-fn nsrun(options: &Run, id: &Id) -> Result<Vec<String>> {
+fn nsrun(options: &Run, id: &Id, volumes: &Volumes) -> Result<Vec<String>> {
     let mut words = Words(Vec::new());
     process(&mut words, &options.process);
     words.option("--hostname", options.hostname.as_deref());
@@ -164,9 +171,8 @@ fn nsrun(options: &Run, id: &Id) -> Result<Vec<String>> {
     words.flag("--init", options.init);
     words.flag("--read-only", options.read_only);
     for volume in &options.volume {
-        is_bind(volume)?;
+        words.option("--volume", Some(&bind(volume, volumes)?));
     }
-    words.all("--volume", &options.volume);
     words.all("--add-host", &options.network.add_host);
     words.option("--id", Some(id.as_str()));
     words.0.push("--".to_owned());
@@ -193,12 +199,18 @@ pub fn exec(options: &Process, id: &Id, command: &[String]) -> Vec<String> {
     words.0
 }
 
-fn is_bind(volume: &str) -> Result<()> {
-    let source = volume.split(':').next().unwrap_or_default();
-    if volume.contains(':') && (source.starts_with('/') || source.starts_with('.')) {
-        return Ok(());
-    }
-    bail!("cannot bind {volume}: only SRC:DST with a path of the host as SRC is supported, no named volumes");
+/// A named volume is a directory of ours.
+fn bind(volume: &str, volumes: &Volumes) -> Result<String> {
+    let Some((name, destination, mode)) = volumes::named(volume) else {
+        if volume.contains(':') {
+            return Ok(volume.to_owned());
+        }
+        bail!("cannot bind {volume}: only SRC:DST is supported, no volumes without a name");
+    };
+    volumes::check(name)?;
+    let options: Vec<&str> = mode.split(',').filter(|word| !word.is_empty() && *word != "nocopy").collect();
+    let options = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
+    Ok(format!("{}:{destination}{options}", volumes.data(name).display()))
 }
 
 #[cfg(test)]
@@ -207,6 +219,19 @@ mod tests {
 
     fn id() -> Id {
         "a".repeat(64).parse().unwrap()
+    }
+
+    fn volumes() -> Volumes {
+        let run = stage::RunRoot { run_root: "/run/g".into() };
+        Volumes::new(&stage::Roots { root: "/g".into(), run })
+    }
+
+    #[test]
+    fn a_named_volume_is_a_directory_of_ours() {
+        let bind = |text: &str| bind(text, &volumes());
+        assert_eq!(bind("db:/data:ro,nocopy").unwrap(), "/g/gocker-sh-volumes/db/_data:/data:ro");
+        assert_eq!(bind("/src:/dst:ro").unwrap(), "/src:/dst:ro");
+        assert!(bind("/data").is_err() && bind("d!:/x").is_err());
     }
 
     fn options(image: &str) -> Run {
@@ -221,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_plain_run_asks_each_stage_for_what_it_does_anyway() {
-        let plan = plan(&options("busybox"), &id()).unwrap();
+        let plan = plan(&options("busybox"), &id(), &volumes()).unwrap();
         assert_eq!(line(plan.pull.as_ref().unwrap()), "busybox");
         assert_eq!(line(&plan.mount_overlay), "--id=ID");
         assert_eq!(line(plan.netns.as_ref().unwrap()), "--id=ID");
@@ -234,7 +259,7 @@ mod tests {
         let mut options = options("sh");
         options.image.rootfs = Some("/".to_owned());
         options.image.words.push("-c".to_owned());
-        let plan = plan(&options, &id()).unwrap();
+        let plan = plan(&options, &id(), &volumes()).unwrap();
         assert_eq!(plan.pull, None);
         assert_eq!(line(&plan.mount_overlay), "--lower=/ --tmpfs --id=ID");
         assert_eq!(line(&plan.nsrun), "--id=ID -- sh -c");

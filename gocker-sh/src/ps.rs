@@ -13,7 +13,7 @@ use crate::cli::Global;
 use crate::listing::{Column, Format, Listing};
 use crate::record::{Record, State};
 use crate::store::Store;
-use crate::{gc, human, lookup};
+use crate::{gc, human, lookup, shape};
 
 mod meant;
 
@@ -148,7 +148,7 @@ fn row(record: &Record, options: &Ps, now: Timestamp) -> Value {
         "CreatedAt": human::date(&record.created),
         "Status": status(record, now),
         "State": state(record),
-        "Ports": "",
+        "Ports": ports(record),
         "Names": record.name,
         "Labels": record.labels.join(","),
         "Networks": record.network.word(),
@@ -182,6 +182,19 @@ fn status(record: &Record, now: Timestamp) -> String {
         }
         (State::Exited, None) => "Removal In Progress".to_owned(),
     }
+}
+
+/// `0.0.0.0:8080->80/tcp`, of what runs.
+fn ports(record: &Record) -> String {
+    let published = if record.is_alive() { shape::ports(record) } else { Vec::new() };
+    let one = |(inside, outside): &(String, Vec<(String, u64)>)| {
+        let shown = |(address, port): &(String, u64)| match address.contains(':') {
+            true => format!("[{address}]:{port}->{inside}"),
+            false => format!("{address}:{port}->{inside}"),
+        };
+        outside.iter().map(shown).collect::<Vec<_>>().join(", ")
+    };
+    published.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn entry(record: &Record) -> Entry {

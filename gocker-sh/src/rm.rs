@@ -53,7 +53,7 @@ pub fn rm(global: &Global, options: &Rm) -> Result<u8> {
     Ok(code)
 }
 
-fn remove(global: &Global, store: &Store, id: &Id, force: bool) -> Result<()> {
+pub fn remove(global: &Global, store: &Store, id: &Id, force: bool) -> Result<()> {
     let tools = Tools::new(global)?;
     // What cannot be read can be removed all the same.
     let record = Record::read(store, id).unwrap_or_default();

@@ -58,7 +58,7 @@ pub fn rmi(global: &Global, options: &Rmi) -> Result<u8> {
     Ok(code)
 }
 
-fn remove(tools: &Tools, store: &Store, word: &str, force: bool) -> Result<()> {
+pub fn remove(tools: &Tools, store: &Store, word: &str, force: bool) -> Result<()> {
     let images = Stored::all(tools)?;
     let meant = stored::find(&images, word)?;
     let records: Vec<Record> =

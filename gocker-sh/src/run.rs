@@ -14,6 +14,7 @@ use crate::record::{Record, now};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store};
+use crate::volumes::Volumes;
 use crate::{gc, log, names};
 
 /// Runs the command of a new container. Answers with its exit code.
@@ -40,7 +41,7 @@ fn prepared(global: &Global, options: &Run) -> Result<u8> {
         bail!("cannot attach stdin to a TTY-enabled container because stdin is not a terminal");
     }
     let id = Id::mint()?;
-    let plan = plan(options, &id)?;
+    let plan = plan(options, &id, &Volumes::new(&global.roots))?;
     let store = Store::new(&global.roots);
     gc::sweep(global, &store);
     let (tools, signals) = (Tools::new(global)?, Signals::hold()?);

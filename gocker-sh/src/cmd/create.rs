@@ -11,6 +11,7 @@ use crate::record::Record;
 use crate::run::{record, write_cidfile};
 use crate::spawn::Tools;
 use crate::store::Store;
+use crate::volumes::Volumes;
 use crate::{ask, gc, names};
 
 /// Create a container without starting it
@@ -29,7 +30,7 @@ pub fn create(global: &Global, options: &Create) -> Result<u8> {
 fn created(global: &Global, options: &Run) -> Result<u8> {
     stage::need_root()?;
     let id = Id::mint()?;
-    let plan = plan(options, &id)?;
+    let plan = plan(options, &id, &Volumes::new(&global.roots))?;
     let store = Store::new(&global.roots);
     gc::sweep(global, &store);
     let tools = Tools::new(global)?;

@@ -1,14 +1,27 @@
 //! The commands, one a module: what each is given, and what it does with the modules beside this one.
 
 pub mod attach;
+pub mod cp;
 pub mod create;
+pub mod diff;
+pub mod export;
+pub mod group;
+pub mod history;
+pub mod info;
+pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod pause;
+pub mod port;
+pub mod prune;
 pub mod rename;
 pub mod restart;
 pub mod start;
+pub mod stats;
 pub mod stop;
+pub mod top;
+pub mod update;
+pub mod volume;
 pub mod wait;
 
 use anyhow::Result;
