@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use stage::{Codes, Roots};
 
 use crate::cmd::{
-    attach, cp, create, diff, export, group, history, info, inspect, kill, logs, pause, port, rename,
-    restart, start, stats, stop, top, update, volume, wait,
+    attach, cp, create, diff, doctor, explain, export, group, history, info, inspect, kill, logs, pause,
+    port, rename, restart, start, stats, stop, top, update, volume, wait, why,
 };
 use crate::options::{Exec, Run};
 use crate::{absent, exec, gc, get, images, ps, rm, rmi, run, watch};
@@ -116,6 +116,12 @@ enum Command {
     Image(group::Images),
     /// Commands of all that is here
     System(group::System),
+    /// Tell how a container was made, and how to look at each part of it
+    Explain(explain::Explain),
+    /// Show everything on the host that belongs to a container
+    Why(why::Why),
+    /// Say what this host can and cannot do for containers
+    Doctor(doctor::Doctor),
     /// Undo what killed commands have left
     Gc(gc::Gc),
     #[command(external_subcommand)]
@@ -153,6 +159,9 @@ fn carry_out(cli: Cli) -> Result<u8> {
         Command::Container(options) => group::containers(global, options),
         Command::Image(options) => group::images(global, options),
         Command::System(options) => group::system(global, options),
+        Command::Explain(options) => explain::explain(global, &options),
+        Command::Why(options) => why::why(global, &options),
+        Command::Doctor(options) => doctor::doctor(global, &options),
         Command::Exec(options) => exec::exec(global, &options),
         Command::Ps(options) => ps::ps(global, &options),
         Command::Rm(options) => rm::rm(global, &options),

@@ -34,6 +34,7 @@ mod rm;
 mod rmi;
 mod rootfs;
 mod run;
+mod script;
 mod shape;
 mod signal;
 mod signals;

@@ -50,6 +50,10 @@ pub struct Run {
     /// Note a label
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub label: Vec<String>,
+    /// Print the run as a shell script instead, with the five tools, or with util-linux, and do nothing
+    #[arg(long, value_name = "tools|util-linux", num_args = 0..=1, require_equals = true, default_missing_value = "tools")]
+    #[serde(skip)]
+    pub print_script: Option<crate::script::With>,
     #[command(flatten)]
     pub image: Image,
     /// Print help

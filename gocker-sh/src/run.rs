@@ -15,10 +15,13 @@ use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store};
 use crate::volumes::Volumes;
-use crate::{gc, log, names};
+use crate::{gc, log, names, script};
 
 /// Runs the command of a new container. Answers with its exit code.
 pub fn run(global: &Global, options: &Run) -> Result<u8> {
+    if let Some(with) = options.print_script {
+        return script::print(global, options, with).or_else(|error| not_run(&error));
+    }
     prepared(global, options).or_else(|error| not_run(&error))
 }
 

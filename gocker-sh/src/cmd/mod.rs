@@ -4,6 +4,8 @@ pub mod attach;
 pub mod cp;
 pub mod create;
 pub mod diff;
+pub mod doctor;
+pub mod explain;
 pub mod export;
 pub mod group;
 pub mod history;
@@ -23,6 +25,7 @@ pub mod top;
 pub mod update;
 pub mod volume;
 pub mod wait;
+pub mod why;
 
 use anyhow::Result;
 use stage::{Codes, Id};
