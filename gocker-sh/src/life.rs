@@ -226,7 +226,7 @@ fn fill_volumes(global: &Global, record: &Record, document: &Document) -> Result
     let options = options::Run::read(record.options.as_deref())?;
     let volumes = Volumes::new(&global.roots);
     let mut any = false;
-    for (name, _, _) in options.volume.iter().filter_map(|volume| volumes::named(volume)) {
+    for (name, _, _) in options.volumes().iter().filter_map(|volume| volumes::named(volume)) {
         volumes.create(name, &[])?;
         any = true;
     }

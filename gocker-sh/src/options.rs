@@ -44,6 +44,8 @@ pub struct Run {
     /// Bind a directory or file of the host: SRC:DST[:ro]
     #[arg(short, long, value_name = "SRC:DST[:OPTIONS]")]
     pub volume: Vec<String>,
+    #[command(flatten)]
+    pub isolation: Isolation,
     /// Write the container's id to this file, which must not be there
     #[arg(long, value_name = "FILE")]
     pub cidfile: Option<String>,
@@ -76,6 +78,36 @@ impl Run {
         let text = typed.map_or("{}", RawValue::get);
         serde_json::from_str(text).context("cannot read the container's options")
     }
+}
+
+impl Run {
+    /// The volumes of `-v`, and those of `--mount type=volume`, which are the same in more words.
+    pub fn volumes(&self) -> Vec<String> {
+        let of_mount = self.isolation.mount.iter().filter_map(|spec| volume_of(spec));
+        self.volume.iter().cloned().chain(of_mount).collect()
+    }
+}
+
+/// `type=volume,src=NAME,dst=DIR[,ro][,volume-nocopy]` as `NAME:DIR[:OPTIONS]`; `None` for other types.
+pub fn volume_of(spec: &str) -> Option<String> {
+    let field = |names: &[&str]| {
+        let mut pairs = spec.split(',').filter_map(|word| word.split_once('='));
+        pairs.find(|(key, _)| names.contains(key)).map(|(_, value)| value)
+    };
+    if field(&["type"]).unwrap_or("volume") != "volume" {
+        return None;
+    }
+    let mut options = Vec::new();
+    for word in spec.split(',') {
+        match word {
+            "ro" | "readonly" | "ro=true" | "readonly=true" | "ro=1" | "readonly=1" => options.push("ro"),
+            "volume-nocopy" | "volume-nocopy=true" => options.push("nocopy"),
+            _ => {}
+        }
+    }
+    let (source, target) = (field(&["source", "src"])?, field(&["destination", "dst", "target"])?);
+    let options = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
+    Some(format!("{source}:{target}{options}"))
 }
 
 /// Takes away what is as if it were not there.
@@ -220,6 +252,45 @@ pub struct Limits {
     pub pids: Option<i64>,
 }
 
+/// What the container has of the host beside its image, and what it may do. nsrun knows what the words mean.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Isolation {
+    /// Mount: type=bind|volume|tmpfs,src=...,dst=...[,ro]
+    #[arg(long, value_name = "SPEC")]
+    pub mount: Vec<String>,
+    /// Mount an empty file system in memory
+    #[arg(long, value_name = "DIR[:OPTIONS]")]
+    pub tmpfs: Vec<String>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<String>,
+    /// Give it a device of the host
+    #[arg(long, value_name = "DEVICE[:PATH[:rwm]]")]
+    pub device: Vec<String>,
+    /// Limit a resource of its processes
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
+    /// Set a kernel parameter of its namespaces
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub sysctl: Vec<String>,
+    /// Let it have a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_add: Vec<String>,
+    /// Take a capability away, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub cap_drop: Vec<String>,
+    /// seccomp=FILE|unconfined, no-new-privileges, ...
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<String>,
+    /// No protection from the container
+    #[arg(long)]
+    pub privileged: bool,
+    /// User namespace: host, ID:SIZE, or a name of /etc/subuid
+    #[arg(long, value_name = "IDS")]
+    pub userns: Option<String>,
+}
+
 /// The container's network.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -227,6 +298,9 @@ pub struct Network {
     /// Connect it to the bridge, to nothing, or leave it in the host's network
     #[arg(long, visible_alias = "net", value_name = "bridge|host|none")]
     pub network: Option<Mode>,
+    /// Publish a port: [ADDRESS:][HOST-PORT:]PORT[/tcp|udp|sctp], ranges with a dash
+    #[arg(short, long, value_name = "PORTS")]
+    pub publish: Vec<String>,
     /// Its address on the bridge
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
@@ -287,5 +361,17 @@ impl Exec {
     /// The container, and the command with its arguments.
     pub fn words(&self) -> (&str, &[String]) {
         self.words.split_first().map_or(("", &[]), |(container, command)| (container, command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mounted_volume_is_a_volume() {
+        assert_eq!(volume_of("type=volume,src=db,dst=/d,ro").as_deref(), Some("db:/d:ro"));
+        assert_eq!(volume_of("source=db,target=/d,volume-nocopy").as_deref(), Some("db:/d:nocopy"));
+        assert_eq!(volume_of("type=bind,src=/a,dst=/d"), None);
     }
 }

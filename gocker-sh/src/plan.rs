@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use stage::{Explain, Id};
 
-use crate::options::{Image, Limits, Mode, Network, Process, Run};
+use crate::options::{Image, Isolation, Limits, Mode, Network, Process, Run, volume_of};
 use crate::volumes::{self, Volumes};
 
 /// The arguments of each stage that takes part.
@@ -122,14 +122,17 @@ fn mount_overlay(options: &Run, id: &Id) -> Vec<String> {
 
 /// `None` when nsrun alone can do it: in the caller's network, or in an empty one.
 fn netns(network: &Network, id: &Id) -> Option<Vec<String>> {
-    let resolver =
-        !(network.dns.is_empty() && network.dns_search.is_empty() && network.dns_option.is_empty());
+    let more = !(network.publish.is_empty()
+        && network.dns.is_empty()
+        && network.dns_search.is_empty()
+        && network.dns_option.is_empty());
     let mode = network.mode();
-    if mode != Mode::Bridge && !resolver {
+    if mode != Mode::Bridge && !more {
         return None;
     }
     let mut words = Words(Vec::new());
     words.option("--network", (mode != Mode::Bridge).then_some(mode.word()));
+    words.all("--publish", &network.publish);
     words.option("--ip", network.ip.as_deref());
     words.all("--dns", &network.dns);
     words.all("--dns-search", &network.dns_search);
@@ -170,14 +173,30 @@ fn nsrun(options: &Run, id: &Id, volumes: &Volumes) -> Result<Vec<String>> {
     words.option("--entrypoint", options.entrypoint.as_deref());
     words.flag("--init", options.init);
     words.flag("--read-only", options.read_only);
-    for volume in &options.volume {
+    for volume in &options.volumes() {
         words.option("--volume", Some(&bind(volume, volumes)?));
     }
+    isolation(&mut words, &options.isolation);
     words.all("--add-host", &options.network.add_host);
     words.option("--id", Some(id.as_str()));
     words.0.push("--".to_owned());
     words.0.extend(options.image.command().iter().cloned());
     Ok(words.0)
+}
+
+fn isolation(words: &mut Words, isolation: &Isolation) {
+    let mounts = isolation.mount.iter().filter(|spec| volume_of(spec).is_none());
+    words.each("--mount", mounts.map(String::as_str));
+    words.all("--tmpfs", &isolation.tmpfs);
+    words.option("--shm-size", isolation.shm_size.as_deref());
+    words.all("--device", &isolation.device);
+    words.all("--ulimit", &isolation.ulimit);
+    words.all("--sysctl", &isolation.sysctl);
+    words.all("--cap-add", &isolation.cap_add);
+    words.all("--cap-drop", &isolation.cap_drop);
+    words.all("--security-opt", &isolation.security_opt);
+    words.flag("--privileged", isolation.privileged);
+    words.option("--userns", isolation.userns.as_deref());
 }
 
 /// The options of a process, which `run` and `exec` share.

@@ -101,7 +101,7 @@ impl Volumes {
         for id in lookup::all(store)? {
             let Some(record) = Record::read(store, &id).ok().flatten() else { continue };
             let options = Run::read(record.options.as_deref())?;
-            if options.volume.iter().any(|volume| named(volume).is_some_and(|(used, _, _)| used == name)) {
+            if options.volumes().iter().any(|volume| named(volume).is_some_and(|(used, _, _)| used == name)) {
                 users.push(record);
             }
         }
@@ -111,7 +111,7 @@ impl Volumes {
     /// Fills the empty volumes of a container from the directories of its image that they hide, as docker does; those with
     /// the option `nocopy` aside.
     pub fn copy_up(&self, options: &Run, root: &Path) -> Result<()> {
-        for (name, destination, mode) in options.volume.iter().filter_map(|volume| named(volume)) {
+        for (name, destination, mode) in options.volumes().iter().filter_map(|volume| named(volume)) {
             let data = self.data(name);
             let empty = std::fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_none());
             if !empty || mode.split(',').any(|word| word == "nocopy") {

@@ -5,11 +5,13 @@ use tests::host::Running;
 
 mod clean_up;
 mod codes;
+mod commands;
 mod detached;
 mod listings;
 mod many;
 mod options;
 mod removal;
+mod script;
 
 /// What a container does that is to be looked at from outside: it says that it is up, and ends with its stdin.
 const STAY: &str = "echo up; exec cat";

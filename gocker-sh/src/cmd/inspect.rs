@@ -11,6 +11,7 @@ use crate::spawn::Tools;
 use crate::store::Store;
 use crate::stored::{self, Meant, Stored};
 use crate::template::Template;
+use crate::volumes::Volumes;
 use crate::{ask, gc, lookup, record::Record};
 
 /// Show all that is known of containers and images
@@ -50,12 +51,13 @@ pub fn inspect(global: &Global, options: &Inspect) -> Result<u8> {
     let store = Store::new(&global.roots);
     gc::sweep(global, &store);
     let tools = Tools::new(global)?;
+    let volumes = Volumes::new(&global.roots);
     let template =
         options.format.as_deref().filter(|text| *text != "json").map(Template::parse).transpose()?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for name in &options.names {
-        match find(&store, &tools, name, options.kind)? {
+        match find((&store, &volumes), &tools, name, options.kind)? {
             Some(value) => found.push(value),
             None => missing.push(name),
         }
@@ -80,12 +82,17 @@ pub fn inspect(global: &Global, options: &Inspect) -> Result<u8> {
     Ok(if missing.is_empty() { 0 } else { Codes::FAILED })
 }
 
-fn find(store: &Store, tools: &Tools, name: &str, kind: Option<Kind>) -> Result<Option<Value>> {
+fn find(
+    (store, volumes): (&Store, &Volumes),
+    tools: &Tools,
+    name: &str,
+    kind: Option<Kind>,
+) -> Result<Option<Value>> {
     if kind != Some(Kind::Image)
         && let Ok(id) = lookup::container(store, name)
         && let Some(record) = Record::read(store, &id)?
     {
-        return shape::container(store, &record).map(Some);
+        return shape::container(store, volumes, &record).map(Some);
     }
     if kind != Some(Kind::Container) {
         return image(tools, name);

@@ -67,7 +67,7 @@ fn typed(options: &Run) -> String {
 /// Commands that make the named volumes and fill them from the image.
 fn prepare(options: &Run, volumes: &Volumes) -> String {
     let mut text = String::new();
-    for (name, destination, _) in options.volume.iter().filter_map(|volume| volumes::named(volume)) {
+    for (name, destination, _) in options.volumes().iter().filter_map(|volume| volumes::named(volume)) {
         let data = quoted(&volumes.data(name).display().to_string());
         let destination = quoted(destination);
         text += &format!(

@@ -8,11 +8,12 @@ use crate::log;
 use crate::options::Run;
 use crate::record::{Record, State};
 use crate::store::Store;
+use crate::volumes::{self, Volumes};
 
 /// docker's zero time.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-pub fn container(store: &Store, record: &Record) -> Result<Value> {
+pub fn container(store: &Store, volumes: &Volumes, record: &Record) -> Result<Value> {
     let options = Run::read(record.options.as_deref())?;
     let document: Value =
         record.document.as_ref().map(|raw| serde_json::from_str(raw.get())).transpose()?.unwrap_or_default();
@@ -39,7 +40,7 @@ pub fn container(store: &Store, record: &Record) -> Result<Value> {
             "WorkDir": document["rootfs"]["work"],
             "MergedDir": document["rootfs"]["path"],
         }},
-        "Mounts": mounts(&options),
+        "Mounts": mounts(&options, volumes),
         "Config": config(&options, record, &document["image"]["spec"]["config"]),
         "NetworkSettings": network::settings(record),
     }))
@@ -128,7 +129,12 @@ fn host_config(options: &Run, record: &Record, document: &Value) -> Value {
         "DnsSearch": options.network.dns_search,
         "Init": options.init,
         "ReadonlyRootfs": options.read_only,
-        "Privileged": false,
+        "Privileged": options.isolation.privileged,
+        "CapAdd": options.isolation.cap_add,
+        "CapDrop": options.isolation.cap_drop,
+        "SecurityOpt": options.isolation.security_opt,
+        "Sysctls": options.isolation.sysctl,
+        "PortBindings": network::bindings(record),
         "Memory": number(&resources["memory"]["limit"]),
         "MemorySwap": number(&resources["memory"]["swap"]),
         "NanoCpus": nano,
@@ -139,14 +145,18 @@ fn host_config(options: &Run, record: &Record, document: &Value) -> Value {
 }
 
 /// Binds, as they were typed.
-fn mounts(options: &Run) -> Vec<Value> {
+fn mounts(options: &Run, volumes: &Volumes) -> Vec<Value> {
     let one = |volume: &String| {
         let mut parts = volume.splitn(3, ':');
         let (source, destination) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let mode = parts.next().unwrap_or_default();
+        if let Some((name, _, _)) = volumes::named(volume) {
+            return json!({"Type": "volume", "Name": name, "Source": volumes.data(name), "Destination": destination,
+                "Driver": "local", "Mode": mode, "RW": !mode.split(',').any(|word| word == "ro"), "Propagation": ""});
+        }
         let writable = !mode.split(',').any(|word| word == "ro");
         json!({"Type": "bind", "Source": source, "Destination": destination, "Mode": mode, "RW": writable,
             "Propagation": "rprivate"})
     };
-    options.volume.iter().map(one).collect()
+    options.volumes().iter().map(one).collect()
 }

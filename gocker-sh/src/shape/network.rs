@@ -31,18 +31,21 @@ pub fn ports(record: &Record) -> Vec<(String, Vec<(String, u64)>)> {
     found
 }
 
+/// `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`.
+pub fn bindings(record: &Record) -> Value {
+    let mut published = Map::new();
+    for (inside, outside) in ports(record) {
+        let one = |(address, port): &(String, u64)| json!({"HostIp": address, "HostPort": port.to_string()});
+        published.insert(inside, outside.iter().map(one).collect::<Vec<_>>().into());
+    }
+    published.into()
+}
+
 /// docker's `NetworkSettings`.
 pub fn settings(record: &Record) -> Value {
     let network = section(record);
     let alive = record.is_alive();
-    let mut published = Map::new();
-    for (inside, outside) in ports(record).into_iter().filter(|_| alive) {
-        let bindings: Vec<Value> = outside
-            .iter()
-            .map(|(address, port)| json!({"HostIp": address, "HostPort": port.to_string()}))
-            .collect();
-        published.insert(inside, bindings.into());
-    }
+    let published = if alive { bindings(record) } else { json!({}) };
     let endpoint = endpoint(&network, alive);
     let word = record.network.word();
     json!({
