@@ -44,7 +44,11 @@ fn host() -> Host {
     let host = Host::with_images();
     tests::images::busybox_rootfs(&host.path("/run/rootfs"));
     host.sh("mkdir /run/there; echo file > /run/there/file; gocker-sh volume create box").ok();
-    host.sh("mkdir -p /run/gocker/gocker-sh /var/lib/gocker/gocker-sh").ok();
+    // The volume is filled, and ip has made its directory a mount.
+    host.sh(
+        "gocker-sh run --rm --network none -v box:/etc busybox true; ip netns add one && ip netns del one",
+    )
+    .ok();
     host.settled()
 }
 
