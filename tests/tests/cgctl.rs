@@ -1,5 +1,6 @@
 //! cgctl alone: what it writes is read with cat(1) from the kernel's files, limits are tried with processes.
 
+mod enforced;
 mod engines;
 mod limits;
 mod verbs;

@@ -5,6 +5,7 @@ mod cgctl;
 mod dependencies;
 mod docs;
 mod gocker_sh;
+mod guest;
 mod harness;
 mod mount_overlay;
 mod netns;

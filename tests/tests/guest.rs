@@ -1,0 +1,51 @@
+//! The tests whose outcome can depend on the version of cgroups or on the kernel, in a virtual machine with Debian's
+//! kernel: once with cgroup v2 as the only hierarchy, once with cgroup v1 alone.
+//!
+//! What is chosen fits into some minutes under emulation; `make test-guest` runs the rest.
+
+use std::process::{Command, Stdio};
+
+use tests::bins;
+
+/// With cgroup v2: all of cgctl, a container's whole life, the article's experiments, exec and faults.
+const ON_V2: &[&str] = &["cgctl::", "pipeline::experiments::"];
+/// With cgroup v1 on Debian's kernel: what cgctl does.
+const ON_V1: &[&str] = &["cgctl::engines::", "cgctl::limits::"];
+
+/// Runs the tests that `filters` name, fails with those that fail there, and passes their skips on.
+fn guest(version: &[&str], filters: &[&str]) {
+    if std::env::var_os("GOCKER_GUEST").is_some() {
+        return;
+    }
+    // Makes what the tests in there only copy.
+    tests::images::layouts();
+    let output = Command::new(bins::workspace().join("tests/guest/run"))
+        .args(version)
+        .args(filters)
+        .env("GOCKER_BIN_DIR", bins::dir())
+        .env("GOCKER_TESTS", std::env::current_exe().unwrap())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let console = String::from_utf8_lossy(&output.stdout);
+    let results = || console.lines().filter(|line| line.starts_with("test ") && line.contains(" ... "));
+    for line in console.lines() {
+        if let Some(why) = line.strip_prefix("guest: skipped: ") {
+            tests::output::skipped(&format!("in the guest: {why}"));
+        }
+    }
+    let failed: Vec<&str> = results().filter(|line| !line.ends_with(" ... ok")).collect();
+    assert!(failed.is_empty() && output.status.success(), "failed in the guest: {failed:#?}\n{console}");
+    let passed = results().count();
+    assert!(passed >= filters.len(), "only {passed} tests ran in the guest\n{console}");
+}
+
+#[test]
+fn with_cgroup_v2_alone() {
+    guest(&[], ON_V2);
+}
+
+#[test]
+fn with_cgroup_v1_alone() {
+    guest(&["-1"], ON_V1);
+}
