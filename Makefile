@@ -1,5 +1,6 @@
 # make demo    be inside a container            make test    run every test
 # make bench   ratios against crun              make lint    formatting and clippy
+# make test-guest  the same in a virtual machine with cgroup v2 alone (make test runs a part of them there); takes long
 # make install the six tools and their man pages below $(PREFIX)
 #
 # Everything but install works from a fresh clone on Debian 12 with Rust; what is missing of Debian's packages is
@@ -16,10 +17,11 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$(PATH)" CARGO_HOME="
 BUILD_NEEDS := gcc libc6-dev
 DEMO_NEEDS  := $(BUILD_NEEDS) busybox-static
 # What the tests check with: other people's tools.
-TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr containernetworking-plugins crun debootstrap docker-registry iproute2 iptables iputils-ping jq libcap2-bin mandoc nftables \
-               openssl podman procps python3 python3-jsonschema runc shellcheck skopeo strace umoci util-linux zstd
+TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr containernetworking-plugins cpio crun debootstrap docker-registry e2fsprogs iproute2 \
+               iptables iputils-ping jq kmod libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema \
+               qemu-system-x86 runc shellcheck skopeo strace umoci util-linux zstd
 
-.PHONY: all demo test bench lint install clean
+.PHONY: all demo test test-guest bench lint install clean
 all: build
 
 .PHONY: build
@@ -35,6 +37,10 @@ test: need-test build
 	cargo test --locked --quiet --workspace --exclude tests --bins --lib
 	$(SUDO) env GOCKER_BIN_DIR="$(abspath $(TARGET))" cargo test --locked --package tests -- $(T)
 	@if [ -s target/test-skips ]; then echo 'Skipped:'; sort target/test-skips; fi
+
+# `make test-guest T=netns::` runs those with that in their name.
+test-guest: need-test build
+	$(SUDO) env GOCKER_BIN_DIR="$(abspath $(TARGET))" tests/guest/run $(or $(T),cgctl:: gocker_sh:: mount_overlay:: netns:: nsrun:: pipeline::)
 
 bench: need-test build
 	$(SUDO) env GOCKER_BIN_DIR="$(abspath $(TARGET))" cargo bench --locked --quiet --package tests

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "it removes only what it made")]
 
+#[path = "bench/cgroup.rs"]
+mod cgroup;
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -60,6 +63,8 @@ fn main() {
     // On the host the same executable takes the times: nsenter's own start is then no part of them.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match arguments.first().map(String::as_str) {
+        Some("--cgroup") => cgroup::race_on_host(),
+        Some("--bare") => cgroup::bare(&arguments[1], &arguments[2]),
         Some("--race") => race_on_host(arguments[1].parse().unwrap()),
         _ => on_throwaway_host(),
     }
@@ -93,6 +98,7 @@ fn on_throwaway_host() {
     for number in 0..RACES.len() {
         print!("{}", host.run(&[this.to_str().unwrap(), "--race", &number.to_string()]).ok());
     }
+    cgroup::race(&host);
     println!("\nOne life, stage by stage:");
     let trace = host.run(&["gocker-sh", "--trace", "run", "--rm", "busybox", "true"]);
     println!("{}", trace.stderr);
