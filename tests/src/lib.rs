@@ -28,6 +28,11 @@ macro_rules! skip {
     }};
 }
 
+/// Whether this is the virtual machine of tests/guest, where everything takes 4 to 10 times as long.
+pub fn in_guest() -> bool {
+    std::env::var_os("GOCKER_GUEST").is_some()
+}
+
 /// 64 random hex digits: an id for `--id`.
 pub fn new_id() -> String {
     let mut bytes = [0u8; 32];

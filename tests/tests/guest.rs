@@ -14,7 +14,7 @@ const ON_V1: &[&str] = &["cgctl::engines::", "cgctl::limits::"];
 
 /// Runs the tests that `filters` name, fails with those that fail there, and passes their skips on.
 fn guest(version: &[&str], filters: &[&str]) {
-    if std::env::var_os("GOCKER_GUEST").is_some() {
+    if tests::in_guest() {
         return;
     }
     // Makes what the tests in there only copy.
