@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use stage::{Explain, Undo};
 
 use crate::group::CgroupPath;
@@ -16,15 +16,14 @@ use crate::{apply, devices, missing, subtree};
 pub fn command(group: &CgroupPath, limits: &Limits) -> Result<()> {
     let (resources, swap_is) = limits.resources(rustix::param::page_size() as u64, SwapFollows::Nothing)?;
     stage::need_root()?;
-    let (version, hierarchies) = hierarchy::ours()?;
-    let hierarchies: Vec<_> =
-        hierarchies.into_iter().filter(|one| group.below(&one.mount).exists()).collect();
+    let (version, all) = hierarchy::ours()?;
+    let settings = settings(version, &resources, swap_is)?;
+    let controllers = missing::controllers(version, &all, &settings)?;
+    let hierarchies: Vec<_> = all.into_iter().filter(|one| group.below(&one.mount).exists()).collect();
     if hierarchies.is_empty() {
         return Err(anyhow!("cannot limit {group}: there is no such cgroup"))
             .hint("cgctl ls lists what there is");
     }
-    let settings = settings(version, &resources, swap_is)?;
-    let controllers = missing::controllers(version, &hierarchies, &settings)?;
     stage::signals::hold()?;
     if version == Version::V2 {
         subtree::hand_down(&hierarchies[0].mount, group, &controllers)?;
@@ -58,8 +57,13 @@ fn placed<'a>(
     for setting in &settings.files {
         match hierarchies.iter().find(|one| one.version == Version::V2 || one.has(&setting.controller)) {
             Some(hierarchy) => placed.push((group.below(&hierarchy.mount), setting)),
+            // Made in another hierarchy now, it would not be in the document, nor hold what runs already.
             None if setting.needed => {
-                bail!("cannot limit {}: {group} has no {} controller", setting.what, setting.controller)
+                let (what, controller) = (setting.what, &setting.controller);
+                return Err(anyhow!(
+                    "cannot limit {what}: {group} was made without the {controller} controller"
+                ))
+                .hint("make the group with that limit, any value of it, and change it then");
             }
             None => {}
         }

@@ -155,7 +155,7 @@ fn a_limit_that_the_group_has_no_controller_for_cannot_be_set_later() {
     let document = create(&host, &[]);
     host.run(&[TOOL, "set", text(&document, "/id"), "--cpuset-cpus=0"])
         .code(1)
-        .says("cgctl: cannot limit cpus: cgroup v1: there is no cpuset controller\n");
+        .says(" was made without the cpuset controller\n  hint: make the group with that limit, ");
     undo(&host, &document);
 }
 
