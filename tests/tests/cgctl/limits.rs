@@ -170,7 +170,7 @@ fn only_the_devices_of_a_container_and_those_named_can_be_opened() {
 #[test]
 fn where_only_cgroup2_is_mounted_a_program_decides_about_devices() {
     let host = Host::new();
-    if host.run(&["findmnt", "-t", "cgroup2"]).code != 0 {
+    if host.sh("grep -q ' - cgroup2 ' /proc/self/mountinfo").code != 0 {
         tests::skip!("there is no cgroup v2 hierarchy");
     }
     host.sh("for m in $(findmnt -n -l -t cgroup -o TARGET); do umount $m; done").ok();
