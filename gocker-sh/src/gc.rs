@@ -45,6 +45,7 @@ pub fn sweep(global: &Global, store: &Store) {
 
 /// Gives a detached container whose watcher was killed a new one. One that is not that far is left alone: its stages
 /// end, or nsrun does.
+#[allow(clippy::needless_pass_by_value, reason = "the claim ends with it")]
 fn adopt(global: &Global, store: &Store, id: &Id, owner: Owner) -> Result<()> {
     let Some(mut record) = Record::read(store, id)? else { return Ok(()) };
     if record.detached.as_ref().is_none_or(|detached| !detached.nsrun.is_alive()) {

@@ -189,6 +189,7 @@ fn place_of_new(target: &Side) -> Result<(OwnedFd, OsString)> {
 }
 
 /// One file or tree under a name of its own.
+#[allow(clippy::needless_pass_by_value, reason = "nobody else needs it")]
 fn one(source: &Side, to: OwnedFd, name: &OsStr, follow: bool, owner: Owner) -> Result<()> {
     let place = if follow { None } else { source.place()? };
     match place {

@@ -167,6 +167,7 @@ if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     )
 }
 
+#[allow(clippy::too_many_lines, reason = "one piece of a script, option by option")]
 fn process(options: &Run) -> String {
     let command: Vec<String> = options.entrypoint.iter().chain(options.image.command()).cloned().collect();
     let given = if command.is_empty() { String::new() } else { format!("set --{}\n", line(&command)) };
