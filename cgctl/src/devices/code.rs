@@ -120,9 +120,9 @@ mod tests {
         loop {
             let word = code[at];
             let (to, from) = ((word >> 8 & 15) as usize, (word >> 12 & 15) as usize);
-            let (offset, operand) = ((word >> 16) as u16, (word >> 32) as u32);
+            let (offset, operand) = ((word >> 16 & 0xffff) as u16, (word >> 32) as u32);
             let mut jump = false;
-            match word as u8 {
+            match (word & 0xff) as u8 {
                 LOAD_WORD => registers[to] = context[usize::from(offset) / 4],
                 MOVE => registers[to] = operand,
                 COPY => registers[to] = registers[from],
