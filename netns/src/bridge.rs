@@ -3,12 +3,12 @@
 //! It does not know the containers.
 
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use ipnet::Ipv4Net;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use ipnet::{Ipv4Net, Ipv6Net};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkBridge};
 use stage::{Explain, Undo, shell};
@@ -17,6 +17,7 @@ use crate::link::{self, Link};
 use crate::network::Definition;
 use crate::rtnl::{Refused, Request, Rtnl};
 use crate::subnet::{Subnet, mac_of, mac_text};
+use crate::subnet6::Subnet6;
 
 /// The bridge as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Bridge {
     pub up: bool,
     /// `None`: whoever made the bridge did not come to its address.
     pub subnet: Option<Subnet>,
+    pub subnet6: Option<Subnet6>,
 }
 
 /// Looks whether the bridge is there.
@@ -36,7 +38,7 @@ pub struct Bridge {
 /// Something else has its name.
 pub fn look(rtnl: &Rtnl, name: &str) -> Result<Option<Bridge>> {
     let mut every = AddressMessage::default();
-    every.header.family = AddressFamily::Inet;
+    every.header.family = AddressFamily::Unspec;
     let addresses = Request::dump(RouteNetlinkMessage::GetAddress(every), "cannot list the addresses");
     let [found, addresses] = rtnl.try_all([link::get(name), addresses])?;
     let Some(link) = Link::found(found)? else { return Ok(None) };
@@ -45,7 +47,16 @@ pub fn look(rtnl: &Rtnl, name: &str) -> Result<Option<Bridge>> {
     }
     let addresses = addresses.or_else(Refused::fail)?;
     let subnet = first_address(&addresses, link.index).map(|net| subnet_of(name, net)).transpose()?;
-    Ok(Some(Bridge { name: link.name, index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet }))
+    let subnet6 = first_address6(&addresses, link.index);
+    Ok(Some(Bridge {
+        subnet6,
+        name: link.name,
+        index: link.index,
+        mac: link.mac,
+        mtu: link.mtu,
+        up: link.up,
+        subnet,
+    }))
 }
 
 /// The subnet whose gateway this address of the bridge is.
@@ -59,6 +70,23 @@ fn first_address(messages: &[RouteNetlinkMessage], index: u32) -> Option<Ipv4Net
         RouteNetlinkMessage::NewAddress(address) if address.header.index == index => net_of(address),
         _ => None,
     })
+}
+
+/// The subnet of IPv6 whose gateway this bridge is.
+fn first_address6(messages: &[RouteNetlinkMessage], index: u32) -> Option<Subnet6> {
+    messages.iter().find_map(|message| match message {
+        RouteNetlinkMessage::NewAddress(address) if address.header.index == index => subnet6_of(address),
+        _ => None,
+    })
+}
+
+fn subnet6_of(message: &AddressMessage) -> Option<Subnet6> {
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
+        _ => None,
+    })?;
+    let subnet = Subnet6::try_from(Ipv6Net::new(address, message.header.prefix_len).ok()?).ok()?;
+    (subnet.gateway() == address).then_some(subnet)
 }
 
 /// The address, with the length of its network's prefix.
@@ -114,6 +142,29 @@ pub fn make(rtnl: &Rc<Rtnl>, had: Existing, subnet: Subnet, undo: &mut Undo) -> 
     Ok(bridge)
 }
 
+/// Gives the bridge an address of IPv6, unless it has one.
+pub fn make6(rtnl: &Rtnl, bridge: &mut Bridge, wanted: Option<Subnet6>) -> Result<()> {
+    if bridge.subnet6.is_some() {
+        return Ok(());
+    }
+    let subnet = wanted.map_or_else(Subnet6::random, Ok)?;
+    let address = format!("{}/{}", subnet.gateway(), subnet.net().prefix_len());
+    shell(&["ip", "address", "add", &address, "dev", &bridge.name, "nodad"]);
+    rtnl.all([address6(bridge.index, subnet, subnet.gateway(), &bridge.name)])?;
+    bridge.subnet6 = Some(subnet);
+    Ok(())
+}
+
+/// Gives an interface an address of the subnet, at once: nobody else can have it.
+pub fn address6(index: u32, subnet: Subnet6, address: Ipv6Addr, name: &str) -> Request {
+    let mut message = AddressMessageBuilder::<Ipv6Addr>::new()
+        .index(index)
+        .address(address, subnet.net().prefix_len())
+        .build();
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    Request::create(RouteNetlinkMessage::NewAddress(message), format!("cannot give {name} address {address}"))
+}
+
 /// The bridge's own hardware address is set, or it would change with its ports and every container's ARP cache
 /// would be wrong.
 fn add(rtnl: &Rc<Rtnl>, name: &str, subnet: Subnet, undo: &mut Undo) -> Result<Bridge> {
@@ -131,7 +182,15 @@ fn add(rtnl: &Rc<Rtnl>, name: &str, subnet: Subnet, undo: &mut Undo) -> Result<B
         return refused.fail();
     }
     let Some(link) = Link::found(found)? else { bail!("cannot make bridge {name}: it vanished") };
-    Ok(Bridge { name: link.name, index: link.index, mac: link.mac, mtu: link.mtu, up: link.up, subnet: None })
+    Ok(Bridge {
+        name: link.name,
+        index: link.index,
+        mac: link.mac,
+        mtu: link.mtu,
+        up: link.up,
+        subnet: None,
+        subnet6: None,
+    })
 }
 
 /// Gives an interface an address of the subnet.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -14,6 +14,7 @@ use crate::dirs::Dirs;
 use crate::lock::Lock;
 use crate::publish::Publish;
 use crate::subnet::{Mac, Subnet};
+use crate::subnet6::Subnet6;
 use crate::{exec, gc, ls, manage, network, record, repair, setup, stats};
 
 const EXAMPLES: &str = "\
@@ -100,6 +101,15 @@ pub struct Setup {
     /// Subnet of the bridge, when it is made [env: GOCKER_SUBNET] [default: 172.29.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub subnet: Option<Subnet>,
+    /// Address of IPv6, of the bridge's subnet
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip6: Option<Ipv6Addr>,
+    /// Addresses of IPv6 on the network "bridge", too
+    #[arg(long)]
+    pub ipv6: bool,
+    /// Its subnet of IPv6, when it gets one [default: a random one below fd00::/8]
+    #[arg(long, value_name = "CIDR", requires = "ipv6")]
+    pub subnet6: Option<Subnet6>,
     /// Hardware address of the container's interface
     #[arg(long, value_name = "MAC")]
     pub mac_address: Option<Mac>,
@@ -242,6 +252,8 @@ fn complete(wanted: &mut Setup) -> Result<()> {
     let Network::Named(name) = &wanted.network else {
         let options = [
             (wanted.ip.is_some(), "--ip", "has an address"),
+            (wanted.ip6.is_some(), "--ip6", "has an address"),
+            (wanted.ipv6, "--ipv6", "has an address"),
             (wanted.mac_address.is_some(), "--mac-address", "has an interface"),
             (wanted.mtu.is_some(), "--mtu", "has an interface"),
             (!wanted.publish.is_empty(), "--publish", "has ports of its own"),
@@ -257,6 +269,9 @@ fn complete(wanted: &mut Setup) -> Result<()> {
     if name != network::DEFAULT {
         if wanted.subnet.is_some() {
             bail!("cannot use --subnet: network {name} has its own");
+        }
+        if wanted.ipv6 {
+            bail!("cannot use --ipv6: it is for netns network create {name}");
         }
         return Ok(());
     }

@@ -3,9 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use stage::{Undo, shell};
+use stage::{Explain, Undo, shell};
 
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -37,6 +38,42 @@ pub fn admit_loopback(interface: &str) -> Result<()> {
         std::fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
     }
     Ok(())
+}
+
+const FORWARD6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+const INTERFACES6: &str = "/proc/sys/net/ipv6/conf";
+
+/// Whether the thread's network namespace forwards IPv6.
+pub fn is_on6() -> Result<bool> {
+    let text = std::fs::read(FORWARD6)
+        .with_context(|| format!("cannot read {FORWARD6}"))
+        .hint("IPv6 is not to be had on this host")?;
+    Ok(text.first() != Some(&b'0'))
+}
+
+/// Turns it on, until `undo`. An interface that takes its address and route from its router's advertisements would
+/// stop doing so (`accept_ra` 1 in the kernel's ip-sysctl); 2 is "also when forwarding".
+pub fn turn_on6(undo: &mut Undo) -> Result<()> {
+    let interfaces = std::fs::read_dir(INTERFACES6).with_context(|| format!("cannot list {INTERFACES6}"))?;
+    for interface in interfaces.flatten().filter(|entry| entry.file_name() != "all") {
+        let path = interface.path().join("accept_ra");
+        if std::fs::read(&path).is_ok_and(|value| value.first() == Some(&b'1')) {
+            let name = interface.file_name();
+            shell(&["sysctl", "-w", &format!("net/ipv6/conf/{}/accept_ra=2", name.display())]);
+            set(&path, "2", "1", undo)?;
+        }
+    }
+    shell(&["sysctl", "-w", "net.ipv6.conf.all.forwarding=1"]);
+    set(Path::new(FORWARD6), "1", "0", undo)
+}
+
+fn set(path: &Path, value: &str, before: &'static str, undo: &mut Undo) -> Result<()> {
+    let context = |path: &Path| format!("cannot write {}", path.display());
+    // The open file stays with the namespace in which it was opened.
+    let file = OpenOptions::new().write(true).open(path).with_context(|| context(path))?;
+    let (again, known) = (file.try_clone()?, path.to_owned());
+    undo.push(move || write(&again, before.as_bytes()).with_context(|| context(&known)));
+    write(&file, value.as_bytes()).with_context(|| context(path))
 }
 
 fn write(file: &File, value: &[u8]) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::network::Definition;
 use crate::nft::{Firewall, State};
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 use crate::{conflict, forwarding, rebuild};
 
 /// The default network's subnet where nobody sets one: the original's.
@@ -30,6 +31,7 @@ pub struct Ground {
 pub struct Lan {
     pub bridge: Bridge,
     pub subnet: Subnet,
+    pub subnet6: Option<Subnet6>,
     /// Whether there is a way to the outside.
     pub leads_out: bool,
 }
@@ -39,6 +41,7 @@ struct Found {
     bridge: Option<Bridge>,
     table: State,
     forwarding: bool,
+    forwarding6: bool,
 }
 
 impl Found {
@@ -47,13 +50,17 @@ impl Found {
             bridge: bridge::look(rtnl, &network.bridge)?,
             table: firewall.look(&network.bridge)?,
             forwarding: forwarding::is_on()?,
+            forwarding6: !network.ipv6 || forwarding::is_on6()?,
         })
     }
 
-    fn is_complete(&self) -> bool {
+    fn is_complete(&self, network: &Definition) -> bool {
+        let has_addresses =
+            |bridge: &Bridge| bridge.subnet.is_some() && (!network.ipv6 || bridge.subnet6.is_some());
         self.forwarding
+            && self.forwarding6
             && self.table == State::AsItShouldBe
-            && self.bridge.as_ref().is_some_and(|bridge| bridge.up && bridge.subnet.is_some())
+            && self.bridge.as_ref().is_some_and(|bridge| bridge.up && has_addresses(bridge))
     }
 }
 
@@ -65,13 +72,13 @@ impl Ground {
         loop {
             let home = Lock::together()?;
             let found = Found::look(&rtnl, &firewall, &network)?;
-            if found.is_complete() {
+            if found.is_complete(&network) {
                 return Ok(Ground { home, rtnl, firewall, network, found });
             }
             drop(home);
             let home = Lock::alone()?;
             let found = Found::look(&rtnl, &firewall, &network)?;
-            if !found.is_complete() {
+            if !found.is_complete(&network) {
                 return Ok(Ground { home, rtnl, firewall, network, found });
             }
             // Another one was quicker: with it, not alone.
@@ -90,7 +97,7 @@ impl Ground {
     pub fn complete(&self, dirs: &Dirs, undo: &mut Undo) -> Result<Lan> {
         if let Some(bridge) = &self.found.bridge {
             bridge::accept(bridge, &self.network)?;
-            if let (true, Some(subnet)) = (self.found.is_complete(), bridge.subnet) {
+            if let (true, Some(subnet)) = (self.found.is_complete(&self.network), bridge.subnet) {
                 return Ok(self.lan(bridge.clone(), subnet));
             }
         }
@@ -101,10 +108,18 @@ impl Ground {
         };
         let is_new = had.is_none();
         let had = had.map_or_else(|| Existing::NotYet(self.network.bridge.clone()), Existing::Bridge);
-        let bridge = bridge::make(&self.rtnl, had, subnet, undo)?;
+        let mut bridge = bridge::make(&self.rtnl, had, subnet, undo)?;
+        let had6 = bridge.subnet6.is_some();
+        if self.network.ipv6 {
+            bridge::make6(&self.rtnl, &mut bridge, self.network.subnet6)?;
+        }
         if !self.found.forwarding {
             forwarding::turn_on(undo)?;
         }
+        if !self.found.forwarding6 {
+            forwarding::turn_on6(undo)?;
+        }
+        let is_new = is_new || had6 != bridge.subnet6.is_some();
         if is_new || self.found.table != State::AsItShouldBe {
             self.install(dirs, undo)?;
         }
@@ -112,7 +127,7 @@ impl Ground {
     }
 
     fn lan(&self, bridge: Bridge, subnet: Subnet) -> Lan {
-        Lan { bridge, subnet, leads_out: !self.network.internal }
+        Lan { subnet6: bridge.subnet6, bridge, subnet, leads_out: !self.network.internal }
     }
 
     fn choose(&self) -> Result<Subnet> {

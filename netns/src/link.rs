@@ -2,7 +2,7 @@
 //!
 //! Pure: messages in, facts out.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use nix::errno::Errno;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -100,7 +100,7 @@ impl Link {
 const LEASE: &str = "gocker-";
 
 /// The alternative name that is the lease of `address`.
-pub fn lease_name(address: Ipv4Addr) -> String {
+pub fn lease_name(address: IpAddr) -> String {
     format!("{LEASE}{address}")
 }
 
@@ -158,6 +158,6 @@ mod tests {
         };
         assert_eq!(link(&["enp0s1", "gocker-172.29.0.5"]).lease(), Some(Ipv4Addr::new(172, 29, 0, 5)));
         assert_eq!(link(&["gocker-x"]).lease(), None);
-        assert_eq!(lease_name(Ipv4Addr::new(172, 29, 0, 5)), "gocker-172.29.0.5");
+        assert_eq!(lease_name([172, 29, 0, 5].into()), "gocker-172.29.0.5");
     }
 }

@@ -34,6 +34,7 @@ mod section;
 mod setup;
 mod stats;
 mod subnet;
+mod subnet6;
 mod veth;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use crate::network::{Definition, check_name, free_bridge};
 use crate::nft::Firewall;
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 use crate::{bridge, conflict, gc, rebuild, record, veth};
 
 /// What a network is to be like.
@@ -26,6 +27,12 @@ pub struct Wanted {
     /// The bridge's address [default: the first of the subnet]
     #[arg(long, value_name = "ADDRESS")]
     pub gateway: Option<Ipv4Addr>,
+    /// Addresses of IPv6, too
+    #[arg(long)]
+    pub ipv6: bool,
+    /// Its subnet of IPv6, routed to this host or private [default: a random one below fd00::/8]
+    #[arg(long, value_name = "CIDR", requires = "ipv6")]
+    pub subnet6: Option<Subnet6>,
     /// Its containers reach each other and the host, and nothing else
     #[arg(long)]
     pub internal: bool,
@@ -70,10 +77,16 @@ pub fn create(dirs: &Dirs, wanted: &Wanted) -> Result<Definition> {
     };
     let [links] = rtnl.all([link::list()])?;
     let is_there = |name: &str| Link::all(&links).any(|link| link.name == name);
+    let subnet6 = match wanted.ipv6 {
+        true => Some(wanted.subnet6.map_or_else(Subnet6::random, Ok)?),
+        false => None,
+    };
     let definition = Definition {
         name: name.clone(),
         bridge: free_bridge(&all, is_there),
         subnet: Some(subnet),
+        subnet6,
+        ipv6: wanted.ipv6,
         internal: wanted.internal,
     };
     dirs.networks.add(&definition)?;
@@ -128,6 +141,8 @@ pub fn inspect(dirs: &Dirs, name: &str) -> Result<Shown> {
     let rtnl = Rtnl::open()?;
     if let Some(bridge) = bridge::look(&rtnl, &definition.bridge)? {
         definition.subnet = bridge.subnet.or(definition.subnet);
+        definition.subnet6 = bridge.subnet6.or(definition.subnet6);
+        definition.ipv6 |= bridge.subnet6.is_some();
     }
     let [links] = rtnl.all([link::list()])?;
     let address = |id: &Id| Link::all(&links).find(|link| link.name == veth::name(id))?.lease();

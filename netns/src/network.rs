@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use stage::{Durability, Explain, make_private_dir, replace_file};
 
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// The network of those who name none.
 pub const DEFAULT: &str = "bridge";
@@ -26,6 +27,12 @@ pub struct Definition {
     /// `None`: whatever the bridge has, or the default.
     #[serde(flatten)]
     pub subnet: Option<Subnet>,
+    /// `None`: the bridge has none, or one already; see `ipv6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<Subnet6>,
+    /// Its containers have addresses of IPv6, too.
+    #[serde(default)]
+    pub ipv6: bool,
     /// Its containers reach each other and this host, and nothing else.
     #[serde(default)]
     pub internal: bool,
@@ -34,7 +41,14 @@ pub struct Definition {
 impl Definition {
     /// The network `bridge`, with this subnet if it has none yet.
     pub fn default_with(subnet: Option<Subnet>) -> Definition {
-        Definition { name: DEFAULT.to_owned(), bridge: bridge(0), subnet, internal: false }
+        Definition {
+            name: DEFAULT.to_owned(),
+            bridge: bridge(0),
+            subnet,
+            subnet6: None,
+            ipv6: false,
+            internal: false,
+        }
     }
 }
 

@@ -40,9 +40,13 @@ impl Taken {
         for wish in wishes.iter().flat_map(|publish| &publish.0) {
             let addresses: Vec<IpAddr> = match wish.host_ip {
                 Some(address) if !families.have(address) => {
-                    let place = Mapping { host_port: 0, ..mapping(wish, address, 0) }.host_ip;
-                    return Err(anyhow!("cannot publish {} on {place}", named(wish)))
-                        .context("the container has no address of that family");
+                    let place = format!("cannot publish {} on {address}", named(wish));
+                    return Err(anyhow!("the container has no address of that family")).context(place);
+                }
+                Some(address) if address.is_ipv6() && address.is_loopback() => {
+                    return Err(anyhow!("the kernel takes no answer to ::1 from a container"))
+                        .with_context(|| format!("cannot publish {} on ::1", named(wish)))
+                        .hint("publish it on 127.0.0.1");
                 }
                 _ => wish.host_ips().into_iter().filter(|address| families.have(*address)).collect(),
             };

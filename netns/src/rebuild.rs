@@ -2,13 +2,13 @@
 //! make it anew. The caller is alone.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Result;
 
 use crate::dirs::Dirs;
 use crate::link::{self, Link};
-use crate::network::Definition;
+use crate::network::{self, Definition};
 use crate::nft::{self, Firewall, Port};
 use crate::ports::Taken;
 use crate::rtnl::Rtnl;
@@ -32,8 +32,11 @@ pub fn table(rtnl: &Rtnl, firewall: &Firewall, dirs: &Dirs) -> Result<()> {
 fn networks(rtnl: &Rtnl, dirs: &Dirs) -> Result<Vec<nft::Network>> {
     let mut networks = Vec::new();
     for Definition { bridge, internal, .. } in dirs.networks.all()? {
-        let Some(subnet) = bridge::look(rtnl, &bridge)?.and_then(|bridge| bridge.subnet) else { continue };
-        let hidden = if internal { Vec::new() } else { vec![subnet.net().into()] };
+        let Some(found) = bridge::look(rtnl, &bridge)? else { continue };
+        let Some(subnet) = found.subnet else { continue };
+        let private6 = found.subnet6.filter(|subnet6| subnet6.is_private());
+        let subnets = [Some(subnet.net().into()), private6.map(|subnet6| subnet6.net().into())];
+        let hidden = if internal { Vec::new() } else { subnets.into_iter().flatten().collect() };
         networks.push(nft::Network { bridge, hidden, internal });
     }
     Ok(networks)
@@ -43,18 +46,24 @@ fn networks(rtnl: &Rtnl, dirs: &Dirs) -> Result<Vec<nft::Network>> {
 pub fn published(rtnl: &Rtnl, dirs: &Dirs) -> Result<Vec<Port>> {
     let publishers: Vec<_> = record::ids(&dirs.records)?
         .into_iter()
-        .filter_map(|id| Some((record::read(&dirs.records, &id)?.port_mappings, id)))
-        .filter(|(mappings, _)| !mappings.is_empty())
+        .filter_map(|id| Some((record::read(&dirs.records, &id)?, id)))
+        .filter(|(record, _)| !record.port_mappings.is_empty())
         .collect();
     if publishers.is_empty() {
         return Ok(Vec::new());
     }
     let [links] = rtnl.all([link::list()])?;
-    let leases: HashMap<String, IpAddr> =
-        Link::all(&links).filter_map(|link| Some((link.name.clone(), link.lease()?.into()))).collect();
-    Ok(publishers
-        .iter()
-        .filter_map(|(mappings, id)| Some((mappings, id, *leases.get(&veth::name(id))?)))
-        .flat_map(|(mappings, id, address)| ports::lead(mappings, id.short(), &[address]))
-        .collect())
+    let leases: HashMap<String, Ipv4Addr> =
+        Link::all(&links).filter_map(|link| Some((link.name.clone(), link.lease()?))).collect();
+    let mut published = Vec::new();
+    for (record, id) in publishers {
+        let Some(address) = leases.get(&veth::name(&id)) else { continue };
+        let network = dirs.networks.find(record.network.as_deref().unwrap_or(network::DEFAULT))?;
+        let subnet6 = bridge::look(rtnl, &network.bridge)?.and_then(|bridge| bridge.subnet6);
+        let address6 = record.ip6.or_else(|| Some(subnet6?.address_of(*address)));
+        let addresses = [Some(IpAddr::from(*address)), address6.map(IpAddr::from)];
+        let addresses: Vec<IpAddr> = addresses.into_iter().flatten().collect();
+        published.extend(ports::lead(&record.port_mappings, id.short(), &addresses));
+    }
+    Ok(published)
 }

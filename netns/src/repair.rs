@@ -50,6 +50,10 @@ impl Look {
         Ok(Look { rtnl, firewall: Firewall::open()?, networks })
     }
 
+    fn has_ipv6(&self) -> bool {
+        self.networks.iter().any(|(_, bridge)| bridge.subnet6.is_some())
+    }
+
     /// Whether the table has what it must have, for every bridge and every port.
     fn table_is_complete(&self, dirs: &Dirs) -> Result<bool> {
         for (_, bridge) in &self.networks {
@@ -71,6 +75,9 @@ pub fn check(dirs: &Dirs) -> Result<Vec<Finding>> {
     if !look.networks.is_empty() {
         if !forwarding::is_on()? {
             find(None, "net.ipv4.ip_forward is off".to_owned());
+        }
+        if look.has_ipv6() && !forwarding::is_on6()? {
+            find(None, "net.ipv6.conf.all.forwarding is off".to_owned());
         }
         if !look.table_is_complete(dirs)? {
             find(None, "table inet gocker is not as it should be".to_owned());
@@ -126,6 +133,9 @@ pub fn run(dirs: &Dirs) -> Result<()> {
     undoable(|undo| {
         if !forwarding::is_on()? {
             forwarding::turn_on(undo)?;
+        }
+        if look.has_ipv6() && !forwarding::is_on6()? {
+            forwarding::turn_on6(undo)?;
         }
         for (_, bridge) in &look.networks {
             if let (Some(subnet), false) = (bridge.subnet, bridge.up) {

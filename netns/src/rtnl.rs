@@ -73,26 +73,36 @@ impl Rtnl {
 
     /// Sends all requests in one datagram. The kernel carries out each, also behind one that it refused.
     pub fn try_all<const N: usize>(&self, requests: [Request; N]) -> Result<[Answer; N]> {
+        let mut answers = self.try_each(requests.into())?.into_iter();
+        Ok(std::array::from_fn(|_| answers.next().unwrap_or(Ok(Vec::new()))))
+    }
+
+    /// The same for as many as there are.
+    fn try_each(&self, requests: Vec<Request>) -> Result<Vec<Answer>> {
         let mut datagram = Vec::new();
         for request in &requests {
             append(&mut datagram, request);
         }
-        let mut messages: [Vec<RouteNetlinkMessage>; N] = std::array::from_fn(|_| Vec::new());
+        let mut messages: Vec<Vec<RouteNetlinkMessage>> = requests.iter().map(|_| Vec::new()).collect();
         let answers = self
             .0
-            .ask(&mut datagram, N, |message| {
+            .ask(&mut datagram, requests.len(), |message| {
                 messages[message.request].extend(parse(message.kind, message.payload)?);
                 Ok(())
             })
             .with_context(|| requests.first().map_or_else(String::new, |request| request.what.clone()))?;
-        let mut answers = answers.into_iter().zip(requests).zip(messages);
-        Ok(std::array::from_fn(|_| match answers.next() {
-            Some(((Err(refusal), request), _)) => {
-                Err(Refused { refusal, call: call(&request.message), what: request.what })
-            }
-            Some(((Ok(()), _), messages)) => Ok(messages),
-            None => Ok(Vec::new()),
-        }))
+        let answers = answers.into_iter().zip(requests).zip(messages);
+        Ok(answers
+            .map(|((answer, request), messages)| match answer {
+                Err(refusal) => Err(Refused { refusal, call: call(&request.message), what: request.what }),
+                Ok(()) => Ok(messages),
+            })
+            .collect())
+    }
+
+    /// Sends requests that bring nothing, all in one datagram; the first refusal is the error.
+    pub fn each(&self, requests: Vec<Request>) -> Result<()> {
+        self.try_each(requests)?.into_iter().try_for_each(|answer| answer.map(|_| ()).or_else(Refused::fail))
     }
 
     /// Sends all requests in one datagram; the first refusal is the error.

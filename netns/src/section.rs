@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -43,7 +43,7 @@ struct Interface {
 #[derive(Debug, Serialize)]
 struct Ip {
     address: String,
-    gateway: Ipv4Addr,
+    gateway: IpAddr,
     /// Index in `interfaces`.
     interface: usize,
 }
@@ -51,7 +51,7 @@ struct Ip {
 #[derive(Debug, Serialize)]
 struct Route {
     dst: &'static str,
-    gw: Ipv4Addr,
+    gw: IpAddr,
 }
 
 impl Network {
@@ -74,20 +74,28 @@ impl Network {
             mtu,
             sandbox,
         };
-        let Lan { bridge, subnet, leads_out } = lan;
+        let Lan { bridge, subnet, leads_out, .. } = lan;
         let interfaces = vec![
             interface(&bridge.name, &bridge.mac, bridge.mtu, None),
             interface(&pair.host.name, &pair.host.mac, pair.host.mtu, None),
             interface(&pair.inside_name, &pair.mac, pair.host.mtu, Some(netns.clone())),
         ];
-        let gateway = subnet.gateway();
-        let address = format!("{}/{}", pair.address, subnet.net().prefix_len());
-        let default = leads_out.then_some(Route { dst: "0.0.0.0/0", gw: gateway });
-        Network {
-            interfaces,
-            ips: vec![Ip { address, gateway, interface: 2 }],
-            routes: default.into_iter().collect(),
-            ..Network::bare(Some(netns), dns)
+        let ip = |address: IpAddr, prefix: u8, gateway| Ip {
+            address: format!("{address}/{prefix}"),
+            gateway,
+            interface: 2,
+        };
+        let gateway = subnet.gateway().into();
+        let mut ips = vec![ip(pair.address.into(), subnet.net().prefix_len(), gateway)];
+        let mut routes = vec![Route { dst: "0.0.0.0/0", gw: gateway }];
+        if let (Some(subnet6), Some(address)) = (lan.subnet6, pair.address6) {
+            let gateway = subnet6.gateway().into();
+            ips.push(ip(address.into(), subnet6.net().prefix_len(), gateway));
+            routes.push(Route { dst: "::/0", gw: gateway });
         }
+        if !leads_out {
+            routes.clear();
+        }
+        Network { interfaces, ips, routes, ..Network::bare(Some(netns), dns) }
     }
 }

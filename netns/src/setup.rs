@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use stage::{Explain, Id, Undo, say, undoable};
 
 use crate::cli::{Network as Kind, Setup};
 use crate::dirs::Dirs;
 use crate::dns::Resolv;
-use crate::ground::Ground;
+use crate::ground::{Ground, Lan};
 use crate::lock::Lock;
 use crate::network::Definition;
 use crate::ports::{self, Families, Taken};
@@ -31,6 +31,8 @@ pub fn run(id: &Id, wanted: &Setup, dirs: &Dirs, publish: impl FnOnce(&Network) 
         Kind::Named(name) => {
             let mut network = dirs.networks.find(name)?;
             network.subnet = network.subnet.or(wanted.subnet);
+            network.ipv6 |= wanted.ipv6;
+            network.subnet6 = network.subnet6.or(wanted.subnet6);
             attach(&Job { id, wanted, seat: None, dirs }, network, publish)
         }
     }
@@ -91,13 +93,26 @@ fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     if let Some(address) = wanted.ip {
         lan.subnet.admits(address)?;
     }
-    let (port_mappings, taken) = choose_ports(wanted, ground)?;
+    match (lan.subnet6, wanted.ip6) {
+        (Some(subnet6), Some(address)) => subnet6.admits(address)?,
+        (None, Some(_)) => bail!("cannot use --ip6: network {} has no IPv6", ground.network.name),
+        _ => {}
+    }
+    let (port_mappings, taken) = choose_ports(wanted, ground, &lan)?;
     let netns = seat.map(|seat| seat.netns.clone());
-    let record = Record { network: Some(ground.network.name.clone()), netns, port_mappings };
+    let network = Some(ground.network.name.clone());
+    let record = Record { network, netns, ip6: wanted.ip6, port_mappings };
     record::make(&dirs.records, id, &record, undo)?;
     let inside = seat.map_or(veth::INSIDE, |seat| &seat.interface);
-    let plan =
-        veth::Plan { id, lan: &lan, inside, address: wanted.ip, mac: wanted.mac_address, mtu: wanted.mtu };
+    let plan = veth::Plan {
+        id,
+        lan: &lan,
+        inside,
+        address: wanted.ip,
+        address6: wanted.ip6,
+        mac: wanted.mac_address,
+        mtu: wanted.mtu,
+    };
     let (namespace, inner) = match seat {
         None => pin::make(id, &ground.home, undo, within)?,
         Some(seat) => pin::adopt(id, &seat.netns, &ground.home, undo, Rtnl::open)?,
@@ -112,7 +127,7 @@ fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     if !record.port_mappings.is_empty() {
         forwarding::admit_loopback(&lan.bridge.name)?;
         veth::hairpin(&ground.rtnl, &pair.host)?;
-        let leading = ports::lead(&record.port_mappings, id.short(), &[pair.address.into()]);
+        let leading = ports::lead(&record.port_mappings, id.short(), &pair.addresses());
         ports::publish(&ground.firewall, id, &taken, leading, undo)?;
     }
     let path = seat.map_or_else(|| pin::path(id), |seat| seat.netns.clone());
@@ -120,12 +135,12 @@ fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
 }
 
 /// The ports that will be published, and those that others have.
-fn choose_ports(wanted: &Setup, ground: &Ground) -> Result<(Vec<Mapping>, Taken)> {
+fn choose_ports(wanted: &Setup, ground: &Ground, lan: &Lan) -> Result<(Vec<Mapping>, Taken)> {
     if wanted.publish.is_empty() {
         return Ok((Vec::new(), Taken::default()));
     }
     let taken = Taken::look(&ground.firewall)?;
-    let chosen = taken.choose(&wanted.publish, Families { v6: false })?;
+    let chosen = taken.choose(&wanted.publish, Families { v6: lan.subnet6.is_some() })?;
     Ok((chosen, taken))
 }
 

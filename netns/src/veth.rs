@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +46,14 @@ pub struct Pair {
     /// Hardware address that the container's end shall have.
     pub mac: [u8; 6],
     pub address: Ipv4Addr,
+    pub address6: Option<Ipv6Addr>,
+}
+
+impl Pair {
+    /// The container's addresses.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        [Some(self.address.into()), self.address6.map(IpAddr::from)].into_iter().flatten().collect()
+    }
 }
 
 /// Where a pair goes, and which address it shall have.
@@ -56,6 +64,8 @@ pub struct Plan<'a> {
     pub inside: &'a str,
     /// `None`: any.
     pub address: Option<Ipv4Addr>,
+    /// `None`: it follows from `address`.
+    pub address6: Option<Ipv6Addr>,
     /// `None`: it follows from the address.
     pub mac: Option<Mac>,
     /// `None`: the kernel's default.
@@ -98,7 +108,22 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         Taken::No => first,
         Taken::Yes => next(rtnl, plan, &name)?,
     };
-    shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(address)]);
+    shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(address.into())]);
+    if let Some(address6) = plan.address6 {
+        // One that does not follow from the other's lease needs its own.
+        shell(&[
+            "ip",
+            "link",
+            "property",
+            "add",
+            "dev",
+            &name,
+            "altname",
+            &link::lease_name(address6.into()),
+        ]);
+        rtnl.all([lease(&name, address6)])?;
+    }
+    let follows = || plan.lan.subnet6.map(|subnet6| subnet6.address_of(address));
     let inside_name = plan.inside.to_owned();
     Ok(Pair {
         inside_name,
@@ -106,6 +131,7 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         inside,
         mac: plan.mac.map_or_else(|| mac_of(address), |mac| mac.0),
         address,
+        address6: plan.address6.or_else(follows),
     })
 }
 
@@ -145,7 +171,8 @@ fn pair(plan: &Plan, name: &str, namespace: &File) -> Request {
     Request::create(RouteNetlinkMessage::NewLink(message), format!("cannot make veth {name}"))
 }
 
-fn lease(name: &str, address: Ipv4Addr) -> Request {
+fn lease(name: &str, address: impl Into<IpAddr>) -> Request {
+    let address = address.into();
     let names = vec![Prop::AltIfName(link::lease_name(address))];
     let message =
         LinkUnspec::new_with_name(name).append_extra_attribute(LinkAttribute::PropList(names)).build();

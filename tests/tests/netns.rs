@@ -6,6 +6,7 @@ mod documents;
 mod engines;
 mod faults;
 mod ground;
+mod ipv6;
 mod networks;
 mod ports;
 mod resolver;

@@ -73,6 +73,8 @@ fn network(request: &Request, dirs: &Dirs) -> Outcome<Definition> {
         name: config.name.clone(),
         bridge: config.bridge.clone().unwrap_or_else(|| free_bridge(&all, is_there)),
         subnet: Some(subnet),
+        subnet6: None,
+        ipv6: false,
         internal: false,
     };
     dirs.networks.add(&network)?;

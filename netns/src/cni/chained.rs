@@ -42,11 +42,13 @@ fn lead(request: &Request, previous: &Value, wishes: &[crate::publish::Publish])
     let ground = Ground::enter_alone(network)?;
     undoable(|undo| {
         let taken = Taken::look(&ground.firewall)?;
-        known.port_mappings = taken.choose(wishes, Families { v6: false })?;
+        let to = addresses(previous);
+        let v6 = to.iter().any(IpAddr::is_ipv6);
+        known.port_mappings = taken.choose(wishes, Families { v6 })?;
         record::replace(&dirs.records, &id, &known)?;
         forwarding::admit_loopback(&bridge)?;
         veth::hairpin(&ground.rtnl, &veth::host_end(&ground.rtnl, &id)?)?;
-        let leading = ports::lead(&known.port_mappings, id.short(), &addresses(previous));
+        let leading = ports::lead(&known.port_mappings, id.short(), &to);
         ports::publish(&ground.firewall, &id, &taken, leading, undo)
     })?;
     Ok(())

@@ -30,7 +30,13 @@ pub fn all() -> [Chain; 6] {
     [
         chain("martians", "filter", PREROUTING, -300, martians()),
         chain("prerouting", "nat", PREROUTING, -100, published()),
-        chain("output", "nat", OUTPUT, -100, published()),
+        chain(
+            "output",
+            "nat",
+            OUTPUT,
+            -100,
+            [not_from_loopback6(), published()].into_iter().flatten().collect(),
+        ),
         chain("redirects", "filter", OUTPUT, 0, redirects()),
         chain("forward", "filter", FORWARD, 0, forward()),
         chain("postrouting", "nat", POSTROUTING, 100, postrouting()),
@@ -70,6 +76,14 @@ fn martians() -> Vec<Rule> {
         "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
         [elsewhere, e::only(Family::V4).into(), e::to_loopback().into(), vec![e::drop()]],
     )]
+}
+
+/// The kernel delivers nothing to ::1 that comes in on another interface than the loopback, so the answers would be lost:
+/// better that ::1 refuses at once, and who asked for `localhost` tries 127.0.0.1.
+fn not_from_loopback6() -> Vec<Rule> {
+    let loopback = std::net::Ipv6Addr::LOCALHOST.octets();
+    let to = vec![e::daddr(Family::V6, e::FIRST), e::compare(Comparison::Equal, &loopback), e::return_()];
+    vec![rule("ip6 daddr ::1 return", [e::only(Family::V6).into(), to])]
 }
 
 /// A port of one address of the host's, then a port of all.

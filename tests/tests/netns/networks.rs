@@ -27,15 +27,15 @@ fn a_network_is_made_listed_shown_and_removed() {
     let host = quiet_host();
     let made = host.run(&["netns", "network", "create", "web"]).json();
     let web = json!({
-        "name": "web", "bridge": "gocker1", "subnet": "172.28.0.0/24", "gateway": "172.28.0.1", "internal": false
+        "name": "web", "bridge": "gocker1", "subnet": "172.28.0.0/24", "gateway": "172.28.0.1", "ipv6": false, "internal": false
     });
     assert_eq!(made, web);
     let options = ["--subnet=10.5.0.0/16", "--gateway=10.5.0.254", "--internal"];
     host.run(&[&["netns", "network", "create", "db"][..], &options].concat()).ok();
     let db = json!({
-        "name": "db", "bridge": "gocker2", "subnet": "10.5.0.0/16", "gateway": "10.5.0.254", "internal": true
+        "name": "db", "bridge": "gocker2", "subnet": "10.5.0.0/16", "gateway": "10.5.0.254", "ipv6": false, "internal": true
     });
-    let default = json!({"name": "bridge", "bridge": "gocker0", "internal": false});
+    let default = json!({"name": "bridge", "bridge": "gocker0", "ipv6": false, "internal": false});
     assert_eq!(host.run(&["netns", "network", "ls"]).json(), json!([default, db, web]));
     // Nothing is made before the first container comes.
     host.sh("ip -o link show type bridge; nft list ruleset").prints("");
