@@ -68,14 +68,28 @@ fn pair() -> Vec<Expression> {
 }
 
 /// The bridges accept addresses of the loopback (`route_localnet`), or answers to 127.0.0.1 would be lost: so it must
-/// be seen to here that nobody but this host talks to them. Ahead of conntrack, which turns the answers.
+/// be seen to here that nobody but this host talks to them. And a container has no business with a sender's address
+/// that is not of its network (`::` has who looks whether its address is free). Ahead of conntrack, which turns the
+/// answers.
 fn martians() -> Vec<Rule> {
     let elsewhere =
         vec![e::iifname(e::FIRST), e::compare(Comparison::NotEqual, b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0")];
-    vec![rule(
-        "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
-        [elsewhere, e::only(Family::V4).into(), e::to_loopback().into(), vec![e::drop()]],
-    )]
+    let v6 = vec![e::saddr(Family::V6), e::compare(Comparison::NotEqual, &[0; 16])];
+    let drop = || vec![e::drop()];
+    vec![
+        rule(
+            "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
+            [elsewhere, e::only(Family::V4).into(), e::to_loopback().into(), drop()],
+        ),
+        rule(
+            "iifname @bridges meta nfproto ipv4 fib saddr . iif oif missing drop",
+            [from_bridge(), e::only(Family::V4).into(), e::fib_saddr_missing().into(), drop()],
+        ),
+        rule(
+            "iifname @bridges ip6 saddr != :: fib saddr . iif oif missing drop",
+            [from_bridge(), e::only(Family::V6).into(), v6, e::fib_saddr_missing().into(), drop()],
+        ),
+    ]
 }
 
 /// The kernel delivers nothing to ::1 that comes in on another interface than the loopback, so the answers would be lost:

@@ -150,6 +150,13 @@ pub fn fib_daddr_local(how: Comparison) -> [Expression; 2] {
     [new("fib", data), compare(how, &2u32.to_ne_bytes())]
 }
 
+/// `fib saddr . iif oif missing`: there is no way back to the sender on the interface that this came in on.
+/// NFT_FIB_RESULT_OIF 1; NFTA_FIB_F_SADDR 1, NFTA_FIB_F_IIF 8, NFTA_FIB_F_PRESENT 32.
+pub fn fib_saddr_missing() -> [Expression; 2] {
+    let data = Attributes::default().number(1, FIRST).number(2, 1).number(3, 1 | 8 | 32);
+    [new("fib", data), compare(Comparison::Equal, &[0; 4])]
+}
+
 /// Whether what the registers from 1 on hold is in the set.
 #[derive(Clone, Copy)]
 pub enum Membership {

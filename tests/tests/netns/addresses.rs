@@ -94,6 +94,23 @@ fn fifty_at_once_have_fifty_addresses() {
     undo_all(&host);
 }
 
+/// Eight processes, each of which sets up and takes back, one after the other, while the others do.
+#[test]
+fn two_hundred_come_and_go_by_eight_processes() {
+    let host = Host::new();
+    host.sh("nft add table inet somebody; nft add chain inet somebody x").ok();
+    let others = host.sh("nft list table inet somebody").ok();
+    let host = host.settled();
+    let script = "seq 200 | xargs -P 8 -n 1 sh -c '
+        document=$(netns -p 80 < /dev/null) || exit 255
+        echo \"$document\" | jq -c \"[.id, .network.ips[0].address, .network.portMappings[0].hostPort]\"
+        netns undo $(echo \"$document\" | jq -r .id) || exit 255'";
+    assert_eq!(host.sh(script).ok().lines().count(), 200);
+    host.run(&["netns", "gc"]).prints("");
+    host.sh("netns ls; nft list tables; ip -o link show type bridge").prints("[]\ntable inet somebody");
+    assert_eq!(host.sh("nft list table inet somebody").ok(), others);
+}
+
 #[test]
 fn two_hundred_at_once_in_a_subnet_that_is_not_much_larger() {
     let host = Host::new();

@@ -24,6 +24,9 @@ fn connected_host() -> Host {
         ip -n internet address add 2001:db8:7::7/128 dev lo
         ip -n internet link set eth0 addrgenmode none
         ip -n internet link set eth0 up
+        # A router without an address of the link asks for nobody's.
+        ip address add fe80::1/64 dev up0 nodad
+        ip -n internet address add fe80::2/64 dev eth0 nodad
         ip -n internet route add 2001:db8:5::/48 via 2001:db8:1::1
         ip route add default via 2001:db8:1::2
         sysctl -qw net.ipv6.conf.up0.accept_ra=0 net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.lo.accept_ra=0

@@ -184,3 +184,31 @@ fn where_iptables_drops_what_is_forwarded_netns_says_so_once_and_what_helps() {
     one.undo(&host);
     other.undo(&host);
 }
+
+/// A container that sends under somebody else's address, as CAP_NET_RAW or an address of its own making allows.
+#[test]
+fn a_false_senders_address_goes_nowhere() {
+    let host = connected_host();
+    let one = Container::new(&host, &[]);
+    host.sh(&format!("ip -n {} address add 198.51.100.99/32 dev lo", one.name())).ok();
+    let listener = on_host(&host, || std::net::UdpSocket::bind("172.29.0.1:0").unwrap());
+    let to = listener.local_addr().unwrap();
+    let send = |from: &str, text: &[u8]| {
+        let from = format!("{from}:0");
+        in_namespace(&host, &one.name(), || {
+            std::net::UdpSocket::bind(&from).unwrap().send_to(text, to).unwrap()
+        });
+    };
+    // What is sent first comes first, if it comes.
+    send("198.51.100.99", b"false");
+    send(one.address(), b"true");
+    let mut bytes = [0; 16];
+    listener.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let length = listener.recv(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"true");
+    host.sh("nft flush chain inet gocker martians; nft add rule inet gocker martians meta nfproto ipv4").ok();
+    send("198.51.100.99", b"false");
+    let length = listener.recv(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"false");
+    one.undo(&host);
+}
