@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use ipnet::{Ipv4Net, Ipv6Net};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkBridge};
 use stage::{Explain, Undo, shell};
 
 use crate::link::{self, Link};
 use crate::network::Definition;
-use crate::rtnl::{Refused, Request, Rtnl};
+use crate::rtnl::{Request, Rtnl};
 use crate::subnet::{Subnet, mac_of, mac_text};
 use crate::subnet6::Subnet6;
 
@@ -37,15 +37,12 @@ pub struct Bridge {
 /// # Errors
 /// Something else has its name.
 pub fn look(rtnl: &Rtnl, name: &str) -> Result<Option<Bridge>> {
-    let mut every = AddressMessage::default();
-    every.header.family = AddressFamily::Unspec;
-    let addresses = Request::dump(RouteNetlinkMessage::GetAddress(every), "cannot list the addresses");
-    let [found, addresses] = rtnl.try_all([link::get(name), addresses])?;
+    let [found] = rtnl.try_all([link::get(name)])?;
     let Some(link) = Link::found(found)? else { return Ok(None) };
     if link.kind != "bridge" {
         bail!("cannot use link {name}: it is no bridge");
     }
-    let addresses = addresses.or_else(Refused::fail)?;
+    let addresses = rtnl.addresses_of(link.index)?;
     let subnet = first_address(&addresses, link.index).map(|net| subnet_of(name, net)).transpose()?;
     let subnet6 = first_address6(&addresses, link.index);
     Ok(Some(Bridge {

@@ -61,6 +61,12 @@ impl Netlink {
         Ok(Netlink { socket, sequence: Cell::new(1) })
     }
 
+    /// Whether the kernel takes what a dump's header names (an interface) for what is wanted, and refuses what it does
+    /// not know: NETLINK_GET_STRICT_CHK.
+    pub fn be_strict(&self, strict: bool) -> Result<()> {
+        self.socket.set_netlink_get_strict_chk(strict).context("cannot ask netlink to be strict: setsockopt")
+    }
+
     /// Sends `datagram`, which holds `count` messages, numbering them.
     pub fn send(&self, datagram: &mut [u8], count: usize) -> Result<u32> {
         let first = self.sequence.get();

@@ -23,15 +23,18 @@ const TRIES: u32 = 2000;
 /// The ports that are published now.
 #[derive(Default)]
 pub struct Taken {
-    pub live: Vec<Port>,
-    /// Of containers that are gone.
-    pub stale: Vec<Port>,
+    /// Also those of containers that are gone.
+    all: Vec<Port>,
 }
 
 impl Taken {
     pub fn look(firewall: &Firewall) -> Result<Taken> {
-        let (live, stale) = firewall.ports()?.into_iter().partition(|port| is_live(&port.owner));
-        Ok(Taken { live, stale })
+        Ok(Taken { all: firewall.ports()? })
+    }
+
+    /// Those of containers that are there.
+    pub fn live(self) -> impl Iterator<Item = Port> {
+        self.all.into_iter().filter(|port| is_live(&port.owner))
     }
 
     /// Chooses a port of the host's for each wish, for a container that has addresses of these families.
@@ -92,7 +95,8 @@ impl Taken {
     fn free(&self, wanted: &Mapping, chosen: &[Mapping]) -> Result<Mapping> {
         let place = wanted.place();
         let what = || format!("cannot publish {place}/{}", wanted.protocol);
-        if let Some(port) = self.live.iter().find(|port| port.mapping.excludes(wanted)) {
+        let has = |port: &&Port| port.mapping.excludes(wanted) && is_live(&port.owner);
+        if let Some(port) = self.all.iter().find(has) {
             return Err(allocated(&place))
                 .with_context(what)
                 .hint(format!("container {} has it", port.owner));
@@ -154,8 +158,9 @@ pub fn publish(
     let (again, mine) = (Rc::clone(firewall), id.short().to_owned());
     undo.push(move || unpublish(&again, &mine));
     let is_in_the_way = |old: &Port| added.iter().any(|new| new.mapping.excludes(&old.mapping));
-    let (removed, kept): (Vec<Port>, Vec<Port>) = taken.stale.iter().cloned().partition(is_in_the_way);
-    let left = left(&removed, [&taken.live, &kept, &added]);
+    // Of a container that is gone: else it would not have been chosen.
+    let (removed, kept): (Vec<Port>, Vec<Port>) = taken.all.iter().cloned().partition(is_in_the_way);
+    let left = left(&removed, [&kept, &added]);
     firewall.change_ports(&PortChange { removed, added, left })
 }
 
@@ -174,12 +179,12 @@ fn remove(firewall: &Firewall, ports: Vec<Port>, which: impl Fn(&Port) -> bool) 
     if removed.is_empty() {
         return Ok(());
     }
-    let left = left(&removed, [&kept, &Vec::new(), &Vec::new()]);
+    let left = left(&removed, [&kept, &Vec::new()]);
     firewall.change_ports(&PortChange { removed, added: Vec::new(), left })
 }
 
 /// The addresses that only removed ports led to.
-fn left(removed: &[Port], others: [&Vec<Port>; 3]) -> Vec<IpAddr> {
+fn left(removed: &[Port], others: [&Vec<Port>; 2]) -> Vec<IpAddr> {
     let to = |ports: &[Port]| -> BTreeSet<IpAddr> { ports.iter().map(|port| port.to).collect() };
     let others: BTreeSet<IpAddr> = others.into_iter().flat_map(|ports| to(ports)).collect();
     to(removed).difference(&others).copied().collect()

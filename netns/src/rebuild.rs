@@ -23,7 +23,7 @@ pub fn table(rtnl: &Rtnl, firewall: &Firewall, dirs: &Dirs) -> Result<()> {
     // Those that it has and those that it should have: records of other run roots are not known here.
     let mut ports = published(rtnl, dirs)?;
     let is_new = |port: &Port| !ports.iter().any(|known| known.mapping.excludes(&port.mapping));
-    let others: Vec<Port> = Taken::look(firewall)?.live.into_iter().filter(is_new).collect();
+    let others: Vec<Port> = Taken::look(firewall)?.live().filter(is_new).collect();
     ports.extend(others);
     firewall.install(&networks, &ports)
 }

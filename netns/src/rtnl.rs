@@ -7,6 +7,7 @@ use rtnetlink::packet_core::{
     NetlinkHeader, NetlinkSerializable,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use stage::Explain;
 
@@ -98,6 +99,17 @@ impl Rtnl {
                 Ok(()) => Ok(messages),
             })
             .collect())
+    }
+
+    /// The addresses of one interface. Those of all are many: each container's end has one of the link.
+    pub fn addresses_of(&self, index: u32) -> Result<Vec<RouteNetlinkMessage>> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        let ask = Request::dump(RouteNetlinkMessage::GetAddress(message), "cannot list the addresses");
+        self.0.be_strict(true)?;
+        let answer = self.all([ask]);
+        self.0.be_strict(false)?;
+        answer.map(|[addresses]| addresses)
     }
 
     /// Sends requests that bring nothing, all in one datagram; the first refusal is the error.
