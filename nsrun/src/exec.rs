@@ -1,24 +1,31 @@
 //! `nsrun exec ID COMMAND`: one process that enters a running container, its cgroup included.
 
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 use oci_spec::runtime::Process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use stage::{Explain, RunRoot};
+use stage::Explain;
 
 use crate::call::Call;
 use crate::container::cgroup::Door;
+use crate::container::root::Root;
 use crate::container::{become_root, drop_groups, open_terminal};
 use crate::document::Source;
+use crate::oci::console::Console;
+use crate::oci::make;
 use crate::options::ExecOptions;
-use crate::record::{self, State};
-use crate::report::{self, End};
+use crate::record::{State, StateRoot};
+use crate::report::{self, End, Heard};
 use crate::spec::env::{self, Client};
 use crate::spec::image;
-use crate::start::{Start, current_root, die_with_parent, hide};
+use crate::spec::user::Accounts;
+use crate::start::{Release, Start, current_root, die_with_parent, hide};
+use crate::status::Status;
 use crate::stdio::Stdin;
 use crate::sys::{self, Fork, Parent};
 use crate::terminal::Callers;
@@ -35,21 +42,30 @@ const NAMESPACES: [(&str, CloneFlags); 7] = [
     ("time", CloneFlags::from_bits_retain(0x80)),
 ];
 
-pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
+/// What is arranged for the command outside, before the way in.
+struct Outside {
+    /// As the engine has it.
+    process: Option<Process>,
+    client: Client,
+    callers: Option<Callers>,
+    pid_file: Option<File>,
+    console: Option<Console>,
+}
+
+pub fn exec(roots: &StateRoot, options: &ExecOptions) -> Result<u8> {
+    make::check_descriptors(options.preserve_fds)?;
     stage::need_root()?;
-    let state = State::read(&record::dir(roots, &options.id))?;
-    let Some(state) = state else {
-        return Err(anyhow!("cannot run in container {}: there is none of that id", options.id))
+    let id = &options.id.0;
+    let record = roots.of(id);
+    let Some(state) = State::read(&record)? else {
+        return Err(anyhow!("cannot run in container {id}: there is none of that id"))
             .hint("nsrun ls lists those there are");
     };
+    if Status::of(&record, &state)? == Status::Paused {
+        bail!("cannot run in container {id}: it is paused");
+    }
     let signals = Signals::hold()?;
-    let client = Client::read(&options.process.env_file)?;
-    let stdin = Stdin::of(options.process.interactive, Source::Elsewhere)?;
-    let callers = options
-        .process
-        .tty
-        .then(|| Callers::find(options.process.interactive, Source::Elsewhere))
-        .transpose()?;
+    let outside = arrange(options)?;
     let container = hold(&state)?;
     let door = Door::open(state.cgroup.as_ref())?;
     let (ours, childs) = report::line().context("cannot start the command")?;
@@ -57,8 +73,8 @@ pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
     // below makes is the same; execve(2) makes the payload an ordinary process again.
     hide()?;
     let proc = crate::container::root::open_proc_fs()?;
-    join(&container, &state).with_context(|| format!("cannot enter container {}", options.id))?;
-    let start = prepare(options, &state, &client, (stdin, &callers))?;
+    join(&container, &state).with_context(|| format!("cannot enter container {id}"))?;
+    let start = prepare(options, &state, &outside)?;
     let child = match sys::fork_into(0, door.for_clone(), Parent::This)
         .call("clone3")
         .context("cannot start the command")?
@@ -73,9 +89,61 @@ pub fn exec(roots: &RunRoot, options: &ExecOptions) -> Result<u8> {
         }
     };
     drop(childs);
+    if let Some(mut file) = outside.pid_file {
+        write!(file, "{}", child.pid).context("cannot write the pid file")?;
+    }
     start.settings.write_score(proc.as_fd(), &child.pid.to_string())?;
     ours.go(child.pid.as_raw())?;
-    Watch::new(child, ours, &signals, callers).see_out(|| Ok(()))
+    match options.detach {
+        true => see_begin(&ours, outside.console.as_ref()).map(|()| 0),
+        false => Watch::new(child, ours, &signals, outside.callers).see_out(|| Ok(())),
+    }
+}
+
+fn arrange(options: &ExecOptions) -> Result<Outside> {
+    let read = |path: &PathBuf| -> Result<Process> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
+    let process = options
+        .process
+        .as_ref()
+        .map(|path| read(path).with_context(|| format!("cannot read the process from {}", path.display())));
+    let process = process.transpose()?;
+    let tty = options.options.tty || process.as_ref().and_then(Process::terminal) == Some(true);
+    let interactive = match process {
+        Some(_) => rustix::termios::isatty(rustix::stdio::stdin()),
+        None => options.options.interactive,
+    };
+    if tty && options.detach != options.console_socket.is_some() {
+        return Err(anyhow!("cannot give the command a terminal: nobody has its other end")).hint(
+            "--console-socket names who takes it from a command that is not waited for, and only from such",
+        );
+    }
+    let attached = tty && !options.detach;
+    let create = |path: &PathBuf| {
+        File::create(path).with_context(|| format!("cannot write pid file {}", path.display()))
+    };
+    Ok(Outside {
+        process,
+        client: Client::read(&options.options.env_file)?,
+        callers: attached.then(|| Callers::find(interactive, Source::Elsewhere)).transpose()?,
+        pid_file: options.pid_file.as_ref().map(create).transpose()?,
+        console: options.console_socket.as_deref().map(Console::reach).transpose()?,
+    })
+}
+
+/// Until the command's own program runs.
+fn see_begin(line: &End, console: Option<&Console>) -> Result<()> {
+    loop {
+        match line.hear()? {
+            Heard::Terminal(master) => {
+                if let Some(console) = console {
+                    console.hand_over(master)?;
+                }
+            }
+            Heard::Reached(_) | Heard::Child(..) => {}
+            Heard::Failed(error) => return Err(error),
+            Heard::Closed => return Ok(()),
+        }
+    }
 }
 
 /// A descriptor of the container's first process.
@@ -113,25 +181,50 @@ fn join(container: &OwnedFd, state: &State) -> Result<()> {
     if flags.contains(CloneFlags::CLONE_NEWUSER) { become_root() } else { Ok(()) }
 }
 
-/// The process to start: the container's own, as far as nothing else was typed. The account files are read inside.
-fn prepare(
-    options: &ExecOptions,
-    state: &State,
-    client: &Client,
-    (stdin, callers): (Stdin, &Option<Callers>),
-) -> Result<Start> {
-    let wanted = &options.process;
-    let container = &state.process;
+/// The process to start: the engine's, or the container's own, as far as nothing else was typed. The account files are
+/// read inside.
+fn prepare(options: &ExecOptions, state: &State, outside: &Outside) -> Result<Start> {
     let root = current_root()?;
-    let variables = container.env().as_deref().unwrap_or_default();
-    let variables = env::of_exec(variables, wanted, client)?;
-    let needs_accounts = wanted.user.is_some() || env::value(&variables, "HOME").is_none_or(str::is_empty);
-    let accounts = if needs_accounts { crate::run::accounts(&root)? } else { Default::default() };
+    let process = match &outside.process {
+        Some(process) => of_engine(process, &state.process, options),
+        None => typed(options, state, &outside.client, &root)?,
+    };
+    let has_home =
+        env::value(process.env().as_deref().unwrap_or_default(), "HOME").is_some_and(|it| !it.is_empty());
+    let accounts = if has_home { Accounts::default() } else { crate::run::accounts(&root)? };
+    let stdin = match outside.process.is_some() || options.detach {
+        true => Stdin::Inherited,
+        false => Stdin::of(options.options.interactive, Source::Elsewhere)?,
+    };
+    let mut start =
+        Start::new(&process, &accounts, stdin, outside.callers.as_ref().and_then(Callers::window))?;
+    start = state.linux.iter().try_fold(start, Start::with)?;
+    start = start.under(state.filter.clone(), &state.id, Path::new("/"))?;
+    start.release =
+        Release { outlives: options.detach, descriptors: options.preserve_fds, ..Release::default() };
+    Ok(start)
+}
+
+/// What it leaves open is as the container has it.
+fn of_engine(process: &Process, container: &Process, options: &ExecOptions) -> Process {
+    let mut process = process.clone();
+    if process.capabilities().is_none() {
+        process.set_capabilities(container.capabilities().clone());
+    }
+    if options.options.tty {
+        process.set_terminal(Some(true));
+    }
+    process
+}
+
+fn typed(options: &ExecOptions, state: &State, client: &Client, root: &Root) -> Result<Process> {
+    let wanted = &options.options;
+    let container = &state.process;
+    let variables = env::of_exec(container.env().as_deref().unwrap_or_default(), wanted, client)?;
     let user = match &wanted.user {
-        Some(user) => accounts.user(user)?,
+        Some(user) => crate::run::accounts(root)?.user(user)?,
         None => container.user().clone(),
     };
-    let cwd = container.cwd().to_str();
     let mut process: Process = container.clone();
     if user.uid() != container.user().uid() {
         let sets = container.capabilities().clone().unwrap_or_default();
@@ -142,11 +235,9 @@ fn prepare(
         .set_terminal(Some(wanted.tty))
         .set_args(Some(options.command.clone()))
         .set_env(Some(variables))
-        .set_cwd(image::cwd(wanted.workdir.as_deref(), cwd)?)
+        .set_cwd(image::cwd(wanted.workdir.as_deref(), container.cwd().to_str())?)
         .set_user(user);
-    let start = Start::new(&process, &accounts, stdin, callers.as_ref().and_then(Callers::window))?;
-    let start = state.linux.iter().try_fold(start, Start::with)?;
-    start.under(state.filter.clone(), state.id.as_str(), Path::new("/"))
+    Ok(process)
 }
 
 /// In the child, which is in all namespaces but one.

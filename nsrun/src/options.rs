@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use stage::Id;
 
+use crate::oci::options::Name;
+
 /// The network of a container that no netns stage has made one for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Network {
@@ -31,7 +33,7 @@ pub struct ProcessOptions {
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
     /// Working directory; made if it is missing
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, visible_alias = "cwd", value_name = "DIR")]
     pub workdir: Option<PathBuf>,
     /// User and group, by the container's own names or by number
     #[arg(short, long, value_name = "USER[:GROUP]")]
@@ -146,10 +148,25 @@ pub struct SpecOptions {
 #[derive(Args, Clone, Debug)]
 pub struct ExecOptions {
     #[command(flatten)]
-    pub process: ProcessOptions,
+    pub options: ProcessOptions,
+    /// Take the process from FILE, as config.json has it; stdin is the caller's
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Do not wait for the command; stdin is the caller's
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write the process id to FILE
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Send the master end of the terminal to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Pass on N descriptors, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
     /// The container
-    pub id: Id,
+    pub id: Name,
     /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present = "process", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }

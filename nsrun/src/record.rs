@@ -1,8 +1,9 @@
-//! What nsrun keeps of a running container, for `exec`, `undo` and `ls`: RUN_ROOT/nsrun/ID.
+//! What nsrun keeps of a container, for every later verb: one directory for each, RUN_ROOT/nsrun/ID or ROOT/ID.
 //!
 //! The directory is there before anything is made; `state.json` in it before the payload begins. If nsrun dies between
-//! the two, the process it has started dies with it, so there is nothing to know.
+//! the two, the process it has started dies with it. What else it made by then (a cgroup) `state.json` names.
 
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,21 +11,46 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use nix::unistd::Pid;
-use oci_spec::runtime::{Linux, Process};
+use oci_spec::runtime::{Hooks, Linux, Process};
 use serde::{Deserialize, Serialize};
-use stage::{Durability, Explain, Id, RunRoot};
+use stage::{Durability, Explain, RunRoot};
 
 use crate::document::Cgroup;
 use crate::seccomp::Filter;
 use crate::spec::etc::EtcFile;
 
 const STATE: &str = "state.json";
+/// The socket at which a created container waits to be started.
+pub const GATE: &str = "start";
+
+/// Where the records are.
+#[derive(Clone, Debug, clap::Args)]
+pub struct StateRoot {
+    #[command(flatten)]
+    run: RunRoot,
+    /// Directory of the containers' state [default: RUN_ROOT/nsrun]
+    #[arg(long, value_name = "DIR", global = true)]
+    root: Option<PathBuf>,
+}
+
+impl StateRoot {
+    /// The directory of all records.
+    pub fn all(&self) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| self.run.of("nsrun"))
+    }
+
+    /// The directory of one.
+    pub fn of(&self, id: &str) -> PathBuf {
+        self.all().join(id)
+    }
+}
 
 /// `state.json`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    pub id: Id,
+    pub id: String,
+    /// 0: there is none yet.
     pub pid: i32,
     pub start_time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,23 +62,57 @@ pub struct State {
     pub linux: Option<Linux>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
+    /// Only of a container that was made from a bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Bundle>,
 }
 
-/// The directory of all records.
-pub fn all(roots: &RunRoot) -> PathBuf {
-    roots.of("nsrun")
+/// What is known of a container that was made from a bundle.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bundle {
+    pub oci_version: String,
+    /// The directory of the configuration. Absolute.
+    pub path: PathBuf,
+    pub rootfs: PathBuf,
+    /// RFC 3339.
+    pub created: String,
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub annotations: HashMap<String, String>,
+    /// Those that are still to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
+    /// The cgroup that was made for it, and goes with it: `linux.cgroupsPath`.
+    pub cgroups_path: PathBuf,
+    /// The nsrun that is making it. `None` once it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creator: Option<Life>,
 }
 
-/// The directory of one.
-pub fn dir(roots: &RunRoot, id: &Id) -> PathBuf {
-    all(roots).join(id.as_str())
+/// One process, for ever: the kernel has no other of that pid and start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Life {
+    pub pid: i32,
+    pub start_time: u64,
+}
+
+impl Life {
+    pub fn own() -> Life {
+        let pid = nix::unistd::getpid();
+        Life { pid: pid.as_raw(), start_time: start_time(pid).unwrap_or(0) }
+    }
+
+    pub fn goes_on(self) -> bool {
+        self.pid > 0 && start_time(Pid::from_raw(self.pid)) == Some(self.start_time)
+    }
 }
 
 /// Begins a record.
 ///
 /// # Errors
 /// There is one already.
-pub fn begin(dir: &Path, id: &Id, files: &[EtcFile]) -> Result<()> {
+pub fn begin(dir: &Path, id: &str, files: &[EtcFile]) -> Result<()> {
     stage::shell(&["mkdir".as_ref(), dir.as_os_str()]);
     let make = || DirBuilder::new().mode(0o700).create(dir);
     let made = match make() {
@@ -108,13 +168,13 @@ impl State {
 
     /// Whether the recorded process lives: the kernel says so, and has no other of that pid and start.
     pub fn is_running(&self) -> bool {
-        start_time(Pid::from_raw(self.pid)).is_some_and(|time| time == self.start_time)
+        Life { pid: self.pid, start_time: self.start_time }.goes_on()
     }
 }
 
 /// Removes a record. That it is not there, or goes meanwhile, is no error.
 pub fn remove(dir: &Path) -> Result<()> {
-    for name in [STATE, "hostname", "hosts", "resolv.conf"] {
+    for name in [STATE, GATE, "hostname", "hosts", "resolv.conf"] {
         match std::fs::remove_file(dir.join(name)) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Err(error)

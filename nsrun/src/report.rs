@@ -1,8 +1,8 @@
 //! The line between nsrun and the process that becomes the payload.
 //!
-//! A socket pair that execve(2) closes: from the child come the terminal's master end and, whole, the error that
-//! kept it from starting; that nothing more comes means that the payload's own program has begun. To the child goes
-//! one word: go. When nsrun is gone, so is the word, and the child never starts.
+//! A socket pair that execve(2) closes: from the child come the terminal's master end, the points at which nsrun has
+//! something to do, and, whole, the error that kept it from starting; that nothing more comes means that the payload's
+//! own program has begun. To the child goes one word: go. When nsrun is gone, so is the word, and the child never starts.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg,
+    sendmsg, shutdown, socketpair,
 };
 use serde::{Deserialize, Serialize};
 use stage::{Explain, Explained};
@@ -39,10 +39,30 @@ pub enum Heard {
     Child(i32, OwnedFd),
     /// The master end of the payload's terminal.
     Terminal(OwnedFd),
+    /// It waits, and goes on at the word.
+    Reached(Point),
     /// Why the payload never started.
     Failed(anyhow::Error),
     /// The child's end is closed: its program runs, or it died.
     Closed,
+}
+
+/// A point of the OCI life cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The container's world is made, its root is not yet its root: the time of `prestart` and `createRuntime`.
+    Made,
+    /// All that is left is to execute the program.
+    Ready,
+}
+
+impl Point {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Point::Made => b"made",
+            Point::Ready => b"ready",
+        }
+    }
 }
 
 /// nsrun's end and the child's. To be made while /proc is still the host's.
@@ -51,6 +71,12 @@ pub fn line() -> Result<(End, End)> {
     let (ours, childs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .context("socketpair")?;
     Ok((End(ours), End(childs)))
+}
+
+impl From<OwnedFd> for End {
+    fn from(socket: OwnedFd) -> End {
+        End(socket)
+    }
 }
 
 impl AsFd for End {
@@ -81,6 +107,17 @@ impl End {
         sent.context("cannot hand over the container: sendmsg")
     }
 
+    /// In the child: says where it is.
+    pub fn reach(&self, point: Point) -> Result<()> {
+        self.send(point.word(), &[]).context("cannot report to nsrun: sendmsg")
+    }
+
+    /// In the child: nothing more will be said here, though the socket stays open.
+    pub fn hang_up(&self) {
+        // It fails only if the other end is gone.
+        shutdown(self.0.as_raw_fd(), Shutdown::Both).ok();
+    }
+
     pub fn send_terminal(&self, master: BorrowedFd) -> Result<()> {
         self.send(b"", &[master.as_raw_fd()]).context("cannot hand over the terminal: sendmsg")
     }
@@ -109,7 +146,12 @@ impl End {
                 Err(_) => Ok(Heard::Terminal(fd)),
             },
             (0, None) => Ok(Heard::Closed),
-            (length, None) => Ok(Heard::Failed(decoded(&text[..length])?)),
+            (length, None) => {
+                match [Point::Made, Point::Ready].into_iter().find(|it| it.word() == &text[..length]) {
+                    Some(point) => Ok(Heard::Reached(point)),
+                    None => Ok(Heard::Failed(decoded(&text[..length])?)),
+                }
+            }
         }
     }
 

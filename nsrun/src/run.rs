@@ -6,17 +6,17 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxSeccomp, Mount, Spec};
-use stage::{Codes, Document, Explain, Id, RunRoot, Section};
+use stage::{Codes, Document, Explain, Id, Section};
 
 use crate::call::Call;
-use crate::container::Container;
 use crate::container::cgroup::Door;
 use crate::container::identity::all_capabilities;
 use crate::container::root::Root;
+use crate::container::{Container, Life};
 use crate::document::{self, Sections, Source};
 use crate::facts::Facts;
 use crate::options::{ContainerOptions, RunOptions, SpecOptions};
-use crate::record::{self, State};
+use crate::record::{self, State, StateRoot};
 use crate::seccomp::Filter;
 use crate::spec::env::Client;
 use crate::spec::seccomp::Here;
@@ -36,7 +36,7 @@ struct Input {
     source: Source,
 }
 
-pub fn run(roots: &RunRoot, options: &RunOptions) -> Result<u8> {
+pub fn run(roots: &StateRoot, options: &RunOptions) -> Result<u8> {
     if options.die_with_parent {
         die_with_parent()?;
     }
@@ -44,7 +44,7 @@ pub fn run(roots: &RunRoot, options: &RunOptions) -> Result<u8> {
     stage::need_root()?;
     let signals = Signals::hold()?;
     let input = read(&options.container)?;
-    let dir = record::dir(roots, &input.id);
+    let dir = roots.of(input.id.as_str());
     let (plan, accounts) = plan(&options.container, &input, Some(&dir))?;
     let container = &options.container;
     let callers = match container.process.tty {
@@ -52,7 +52,7 @@ pub fn run(roots: &RunRoot, options: &RunOptions) -> Result<u8> {
         false => None,
     };
     make_volume_sources(&plan.spec)?;
-    record::begin(&dir, &input.id, &plan.files)?;
+    record::begin(&dir, input.id.as_str(), &plan.files)?;
     let ended = live((&plan.spec, &accounts), &input, container, (&dir, &signals, callers, &mut facts));
     let removed = record::remove(&dir);
     let code = ended.left(removed.err().map(|error| format!("{error:#}")).into_iter().collect())?;
@@ -76,10 +76,10 @@ fn live(
     let start = Start::new(process, accounts, stdin, window)?.with(linux)?;
     let start = start.under(filter.clone(), input.id.as_str(), dir)?;
     let door = Door::open(input.sections.cgroup.as_ref())?;
-    let container = Container { spec, start: &start, door, init: options.init };
+    let container = Container { spec, start: &start, door, init: options.init, life: Life::default() };
     let (child, line) = container.launch()?;
     let state = State {
-        id: input.id.clone(),
+        id: input.id.to_string(),
         pid: child.pid.as_raw(),
         // It waits for the word, so it is there to be looked at, unless it has failed already.
         start_time: record::start_time(child.pid).unwrap_or(0),
@@ -87,6 +87,7 @@ fn live(
         process: process.clone(),
         linux: of_every_process(linux),
         filter,
+        bundle: None,
     };
     let recorded = state.write(dir).and_then(|()| line.go(state.pid));
     let watch = Watch::new(child, line, signals, callers);
@@ -97,7 +98,7 @@ fn live(
 }
 
 /// As much of it as `exec` must repeat.
-fn of_every_process(linux: &Linux) -> Option<Linux> {
+pub fn of_every_process(linux: &Linux) -> Option<Linux> {
     if linux.personality().is_none() && linux.memory_policy().is_none() {
         return None;
     }
@@ -112,7 +113,7 @@ fn of_every_process(linux: &Linux) -> Option<Linux> {
     Some(own)
 }
 
-pub fn spec(_roots: &RunRoot, options: &SpecOptions) -> Result<()> {
+pub fn spec(options: &SpecOptions) -> Result<()> {
     let input = read(&options.container)?;
     let bundle = match &options.bundle {
         Some(dir) => Some(std::path::absolute(dir).context("cannot find the bundle")?),

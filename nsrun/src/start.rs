@@ -15,13 +15,17 @@ use rustix::termios::Winsize;
 use stage::{Codes, Explain};
 
 use crate::call::Call;
+use crate::container::hooks;
 use crate::container::identity::Identity;
 use crate::container::root::{Kind, Links, Root};
 use crate::container::settings::Settings;
-use crate::report::End;
+use crate::gate::{self, Gate};
+use crate::record::State;
+use crate::report::{End, Point};
 use crate::seccomp::{Connection, Filter};
 use crate::spec::env;
 use crate::spec::user::Accounts;
+use crate::status::Status;
 use crate::stdio::{self, Stdin};
 use crate::sys;
 
@@ -41,6 +45,19 @@ pub struct Start {
     pub stdin: Stdin,
     filter: Option<Filter>,
     listener: Option<Connection>,
+    pub release: Release,
+}
+
+/// How the payload begins, and what it begins with. By default: at nsrun's word, tied to nsrun's life.
+#[derive(Debug, Default)]
+pub struct Release {
+    pub gate: Gate,
+    /// Whether it goes on when nsrun ends.
+    pub outlives: bool,
+    /// So many of the caller's descriptors, from 3 on, stay open in the payload.
+    pub descriptors: u32,
+    /// For the hooks that run at the last moment.
+    pub state: Option<State>,
 }
 
 /// A program that may be executed.
@@ -79,6 +96,7 @@ impl Start {
             stdin,
             filter: None,
             listener: None,
+            release: Release::default(),
         })
     }
 
@@ -119,10 +137,45 @@ impl Start {
         //    comes after it is set again: if nsrun died before, the word never comes; if it dies later, the signal does.
         hide()?;
         die_with_parent()?;
+        if !matches!(self.release.gate, Gate::Word) {
+            // Who makes the container is to hear of it; who starts it may be another.
+            self.check_program(root)?;
+            line.reach(Point::Ready)?;
+        }
         let Some(pid) = line.may_go() else { return Ok(()) };
+        if self.release.outlives {
+            live_on()?;
+        }
+        match &self.release.gate {
+            Gate::Socket(socket) => self.begin_when_started(socket, root, (line, pid)),
+            Gate::Word | Gate::Ready => self.begin(root, pid),
+        }
+    }
+
+    /// What goes wrong from here on is for the one who starts it.
+    fn begin_when_started(&self, socket: &OwnedFd, root: &Root, (line, pid): (&End, i32)) -> Result<()> {
+        // A signal meanwhile does to it what it would do to any first process.
+        sys::reset_signals();
+        line.hang_up();
+        let starter = gate::wait(socket)?;
+        if let Err(error) = self.begin(root, pid) {
+            starter.send_failure(&error);
+        }
+        sys::exit_now(i32::from(Codes::NOT_RUN))
+    }
+
+    /// `pid` is this process's, as the host counts.
+    fn begin(&self, root: &Root, pid: i32) -> Result<()> {
+        if let Some(state) = &self.release.state {
+            let own = nix::unistd::getpid().as_raw();
+            hooks::run(hooks::Kind::StartContainer, state, Status::Created, own)?;
+        }
         let program = self.choose(root)?;
-        // 6. Nothing that nsrun or its caller has open goes along. After every open, before execve.
-        sys::close_all_at_exec().call("close_range").context("cannot close what is open")?;
+        // 6. Nothing that nsrun or its caller has open goes along, but what it was told to pass on. After every open,
+        //    before execve.
+        sys::close_at_exec_from(3 + self.release.descriptors)
+            .call("close_range")
+            .context("cannot close what is open")?;
         sys::reset_signals();
         // 7. The filter last of all: it need not allow anything of the above, nor does the capability to load it
         //    survive execve, which computes the payload's anew.
@@ -131,6 +184,17 @@ impl Start {
         }
         let errno = sys::execve(program.path, &self.argv, &self.env);
         self.failed(root, &program, errno)
+    }
+
+    /// Whether there is a program to execute, as far as that can be told without executing it.
+    fn check_program(&self, root: &Root) -> Result<()> {
+        let program = self.choose(root)?;
+        match (program.kind, rustix::fs::accessat(CWD, program.path, Access::EXEC_OK, AtFlags::EACCESS)) {
+            (None, _) => self.failed(root, &program, Errno::ENOENT),
+            (Some(_), Err(rustix::io::Errno::ACCESS)) => self.failed(root, &program, Errno::EACCES),
+            // What else could be wrong, execve(2) tells better.
+            _ => Ok(()),
+        }
     }
 
     fn enter_cwd(&self, root: &Root) -> Result<()> {
@@ -225,6 +289,11 @@ pub fn hide() -> Result<()> {
 /// Has the kernel kill this process when nsrun ends.
 pub fn die_with_parent() -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("prctl").context("cannot tie the command to nsrun")
+}
+
+/// No longer so: somebody has its pid on record.
+fn live_on() -> Result<()> {
+    prctl::set_pdeathsig(None).context("prctl").context("cannot untie the command from nsrun")
 }
 
 /// Of a console of the configuration; one without a size has the terminal's own.

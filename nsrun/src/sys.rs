@@ -94,10 +94,14 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Marks every descriptor but stdin, stdout and stderr to be closed by execve(2).
-pub fn close_all_at_exec() -> nix::Result<()> {
+/// Marks every descriptor from this number on to be closed by execve(2), and none before it.
+pub fn close_at_exec_from(first: u32) -> nix::Result<()> {
+    for number in 3..first {
+        // SAFETY: F_SETFD changes a flag of the descriptor or fails with EBADF.
+        Errno::result(unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) })?;
+    }
     // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now, so no owner of a descriptor is cheated.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     Errno::result(answer).map(drop)
 }
 
@@ -269,6 +273,12 @@ pub fn adopt(number: RawFd) -> nix::Result<OwnedFd> {
     Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: it is open, and it was passed to this process for this use: nothing else here owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether there is an open descriptor of this number.
+pub fn is_open(number: u32) -> bool {
+    // SAFETY: F_GETFD reads a flag of the descriptor or fails with EBADF.
+    Errno::result(unsafe { libc::fcntl(number.cast_signed(), libc::F_GETFD) }).is_ok()
 }
 
 /// Brings up the loopback interface of this process's network namespace.

@@ -3,7 +3,7 @@
 //! The payload has a session of its own (start.rs), so a signal of the caller's terminal reaches nsrun alone, and
 //! the payload gets it once, from here: docker's behaviour, where the two are not even related.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -33,9 +33,26 @@ impl Signals {
         fd.call("signalfd").context("cannot hold signals").map(Signals)
     }
 
+    /// # Errors
+    /// One that ends a process has come.
+    pub fn check(&self) -> Result<()> {
+        while let Some(number) = self.next()? {
+            if ends(number) {
+                anyhow::bail!("interrupted by signal {number}");
+            }
+        }
+        Ok(())
+    }
+
     fn next(&self) -> Result<Option<i32>> {
         let info = self.0.read_signal().context("cannot read signals")?;
         Ok(info.map(|info| info.ssi_signo.cast_signed()))
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -89,6 +106,14 @@ impl<'a> Watch<'a> {
             (Ok(()), Some(signal)) => Ok(128 + u8::try_from(signal)?),
             (Ok(()), None) => code,
         }
+    }
+
+    /// From now on, bytes go between the caller's terminal and the payload's.
+    pub fn carry(&mut self, master: OwnedFd) -> Result<()> {
+        if let Some(callers) = self.callers.take() {
+            self.relay = Some(Relay::start(callers, master)?);
+        }
+        Ok(())
     }
 
     /// The payload is not to start after all.
@@ -156,13 +181,10 @@ impl<'a> Watch<'a> {
         let Some(line) = &self.line else { return Ok(false) };
         match line.hear()? {
             Heard::Failed(error) => Err(error),
-            Heard::Terminal(master) => {
-                if let Some(callers) = self.callers.take() {
-                    self.relay = Some(Relay::start(callers, master)?);
-                }
-                Ok(false)
-            }
+            Heard::Terminal(master) => self.carry(master).map(|()| false),
             Heard::Child(..) => anyhow::bail!("cannot start the command: it was started twice"),
+            // It was at that point when it got the word.
+            Heard::Reached(_) => Ok(false),
             Heard::Closed => {
                 self.line = None;
                 Ok(true)

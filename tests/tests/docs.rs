@@ -62,8 +62,9 @@ fn described(page: &str) -> BTreeSet<String> {
 fn listed(help: &str) -> BTreeSet<String> {
     let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
     let declared = lines.map(|line| line.trim_start().split("  ").next().unwrap_or_default().to_owned());
+    // One is an alias, more are aliases.
     let aliases =
-        help.match_indices("[aliases: ").map(|(at, _)| help[at + 10..].split(']').next().unwrap_or_default());
+        help.match_indices("[alias").map(|(at, _)| help[at..].split(']').next().unwrap_or_default());
     options(&declared.chain(aliases.map(str::to_owned)).collect::<Vec<_>>().join("\n"))
 }
 

@@ -1,12 +1,16 @@
 //! Tests of `nsrun`, alone: hand-written documents, and a root file system of busybox.
 
+mod bundle;
+mod cycles;
 mod exec;
 mod faults;
+mod hooks;
 mod hostile;
 mod image;
 mod isolation;
 mod life;
 mod network;
+mod oci;
 mod streams;
 mod terminal;
 mod volumes;

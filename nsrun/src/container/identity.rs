@@ -163,6 +163,11 @@ pub fn all_capabilities() -> HashSet<Capability> {
     (0..NUMBERED.len()).filter(|number| has(*number)).map(|number| NUMBERED[number]).collect()
 }
 
+/// Every capability, in the order of their numbers.
+pub fn all() -> Vec<Capability> {
+    NUMBERED.to_vec()
+}
+
 fn bits(set: Option<&HashSet<Capability>>) -> CapabilitySet {
     let number = |capability: &Capability| NUMBERED.iter().position(|known| known == capability);
     let bits = set.into_iter().flatten().filter_map(number).fold(0, |bits, number| bits | 1u64 << number);

@@ -6,6 +6,7 @@ mod check;
 mod copy_up;
 mod dev;
 pub mod flags;
+pub mod hooks;
 pub mod identity;
 mod init;
 mod masks;
@@ -27,8 +28,10 @@ use rustix::fs::Mode;
 use rustix::mount::UnmountFlags;
 
 use crate::call::Call;
-use crate::report::{self, End, Heard};
+use crate::record::State;
+use crate::report::{self, End, Heard, Point};
 use crate::start::{Start, current_root, die_with_parent, hide};
+use crate::status::Status;
 use crate::sys::{self, Child, Fork, Parent};
 use cgroup::Door;
 use namespaces::Namespaces;
@@ -47,6 +50,18 @@ pub struct Container<'a> {
     pub door: Door,
     /// Whether a reaper is PID 1, and the payload its child.
     pub init: bool,
+    pub life: Life<'a>,
+}
+
+/// What the OCI life cycle adds.
+#[derive(Debug, Default)]
+pub struct Life<'a> {
+    /// For the hooks that run on the way.
+    pub state: Option<&'a State>,
+    /// Where pivot_root(2) cannot be used: on the initial ramfs.
+    pub no_pivot: bool,
+    /// The caller's session keyring stays.
+    pub no_new_keyring: bool,
 }
 
 impl Container<'_> {
@@ -148,7 +163,7 @@ impl SetUp<'_> {
     }
 
     fn be_first_process(&self, trees: &Trees, line: &End, step: bool) -> Result<()> {
-        let Container { start, door, init, .. } = self.container;
+        let Container { start, door, init, life, .. } = self.container;
         // 1. Before anything else: it dies with nsrun, and nobody in the container may look into it (CVE-2016-9962).
         //    The limits come next: all that follows is charged to the container.
         if step {
@@ -175,7 +190,9 @@ impl SetUp<'_> {
         }
         start.settings.write_labels(self.proc.as_fd())?;
         // Nothing in the container may find the caller's keys.
-        leave_keyring()?;
+        if !life.no_new_keyring {
+            leave_keyring()?;
+        }
         // 2. The namespaces that clone3 did not make. The network must be right before sysfs is mounted, which shows
         //    the devices of the mounter's.
         if !step {
@@ -192,14 +209,35 @@ impl SetUp<'_> {
         self.set_names()?;
         let terminal = self.open_terminal(&root, line)?;
         self.restrict(&root)?;
-        // 4. The host's tree goes.
-        pivot(&root)?;
+        // 4. What others want to do as long as both trees can be seen, first outside, then here.
+        if !self.run_hooks(line)? {
+            return Ok(());
+        }
+        // 5. The host's tree goes.
+        match life.no_pivot {
+            false => pivot(&root)?,
+            true => move_root(&root)?,
+        }
         let root = current_root()?;
         self.finish_root(&root)?;
         if *init {
             return init::reap(start, &root, terminal, line);
         }
         start.become_payload(&root, terminal, line)
+    }
+
+    /// `false`: nsrun is gone.
+    fn run_hooks(&self, line: &End) -> Result<bool> {
+        let Some(state) = self.container.life.state else { return Ok(true) };
+        if hooks::has(state, hooks::Kind::Prestart) || hooks::has(state, hooks::Kind::CreateRuntime) {
+            line.reach(Point::Made)?;
+            if line.may_go().is_none() {
+                return Ok(false);
+            }
+        }
+        let pid = nix::unistd::getpid().as_raw();
+        hooks::run(hooks::Kind::CreateContainer, state, Status::Creating, pid)?;
+        Ok(true)
     }
 
     fn set_names(&self) -> Result<()> {
@@ -280,6 +318,20 @@ fn pivot(root: &Root) -> Result<()> {
         nix::unistd::pivot_root(".", ".").call("pivot_root")?;
         // The old root now lies over the new one, at the directory where we are.
         rustix::mount::unmount(".", UnmountFlags::DETACH).call("umount2")?;
+        rustix::process::chdir("/").call("chdir")
+    };
+    swap().context("cannot leave the host's root file system")
+}
+
+/// The same without pivot_root(2): the new root is moved over the old one, which stays below it, out of reach for
+/// whoever cannot mount.
+fn move_root(root: &Root) -> Result<()> {
+    let swap = || {
+        stage::shell(&["mount", "--move", ".", "/"]);
+        stage::shell(&["chroot", "."]);
+        rustix::process::fchdir(root).call("fchdir")?;
+        rustix::mount::mount_move(".", "/").call("mount")?;
+        rustix::process::chroot(".").call("chroot")?;
         rustix::process::chdir("/").call("chdir")
     };
     swap().context("cannot leave the host's root file system")

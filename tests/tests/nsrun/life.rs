@@ -137,7 +137,7 @@ fn ls_and_undo() {
         host.run(&["nsrun", "undo", &sleeper.id]).prints("");
     }
     host.run(&["nsrun", "undo", &new_id()]).prints("");
-    host.run(&["nsrun", "undo", "short"]).code(125).says("an id is 64 lower-case hex digits");
+    host.run(&["nsrun", "undo", "../etc"]).code(125).says("a container's id has letters");
     assert_eq!(listed(&host), serde_json::json!([]));
     host.assert_clean();
 }

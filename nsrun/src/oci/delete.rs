@@ -1,0 +1,109 @@
+//! `delete`: all that was made for a container is taken back.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use stage::Explain;
+
+use super::cgroup::{self, Ask};
+use super::options::DeleteOptions;
+use super::{find, kill, log, pause};
+use crate::call::Call;
+use crate::container::hooks::{self, Kind};
+use crate::record::{self, Life, State, StateRoot};
+use crate::status::Status;
+use crate::sys;
+
+pub fn delete(roots: &StateRoot, options: &DeleteOptions) -> Result<()> {
+    stage::need_root()?;
+    let id = &options.id.0;
+    if options.force {
+        return undo(roots, id);
+    }
+    let (record, state) = find(roots, id, "delete")?;
+    match Status::of(&record, &state)? {
+        Status::Stopped | Status::Created => take_back(&record, &state),
+        status => {
+            Err(anyhow!("cannot delete container {id}: it is {status}")).hint("kill it first, or use --force")
+        }
+    }
+}
+
+/// `nsrun undo` and `delete --force`: whatever there is of it, goes.
+pub fn undo(roots: &StateRoot, id: &str) -> Result<()> {
+    stage::need_root()?;
+    let record = roots.of(id);
+    match State::read(&record) {
+        Ok(Some(state)) => take_back(&record, &state),
+        // It has just begun, or its nsrun was killed then. A record that cannot be read names no process; what it was
+        // of has died with its nsrun.
+        Ok(None) | Err(_) => forget(&record),
+    }
+}
+
+/// Ends and removes everything, in reverse order of its making; goes on when one step fails.
+pub fn take_back(record: &Path, state: &State) -> Result<()> {
+    let bundle = state.bundle.as_ref();
+    let creator = bundle.and_then(|bundle| bundle.creator).filter(|creator| *creator != Life::own());
+    stage::attempt_all([
+        Box::new(move || creator.map_or(Ok(()), end_creator)),
+        Box::new(|| end_first(state)),
+        Box::new(|| match bundle {
+            Some(bundle) => cgroup::ask(&bundle.cgroups_path, Ask::Undo).map(drop),
+            None => Ok(()),
+        }),
+        Box::new(|| forget(record)),
+    ])?;
+    // Each runs whatever became of the one before it (runtime-spec, runtime.md "Lifecycle").
+    for failed in hooks::run_each(Kind::Poststop, state, Status::Stopped, 0) {
+        log::warn(&failed);
+    }
+    Ok(())
+}
+
+fn forget(record: &Path) -> Result<()> {
+    if record.exists() {
+        stage::shell(&["rm".as_ref(), "-r".as_ref(), record.as_os_str()]);
+    }
+    record::remove(record)
+}
+
+/// The nsrun that is making the container: the processes it has started die with it.
+fn end_creator(creator: Life) -> Result<()> {
+    let Some(pid) = Pid::from_raw(creator.pid) else { return Ok(()) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        opened => opened.call("pidfd_open").context("cannot end the making of the container")?,
+    };
+    if creator.goes_on() {
+        sys::send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
+        wait_for_end(pidfd.as_fd())?;
+    }
+    Ok(())
+}
+
+/// The first process, and with it all of its pid namespace.
+fn end_first(state: &State) -> Result<()> {
+    let Some(pidfd) = kill::hold(state)? else { return Ok(()) };
+    stage::shell(&["kill", "-KILL", &state.pid.to_string()]);
+    match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Ok(()) => {
+            pause::thaw_to_die(state)?;
+            wait_for_end(pidfd.as_fd())
+        }
+        Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(errno) => bail!("cannot end process {}: pidfd_send_signal: {errno}", state.pid),
+    }
+}
+
+fn wait_for_end(pidfd: std::os::fd::BorrowedFd) -> Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => {}
+            waited => return waited.map(drop).call("poll").context("cannot wait for its end"),
+        }
+    }
+}
