@@ -1,7 +1,6 @@
 //! Tests of `nsrun`, alone: hand-written documents, and a root file system of busybox.
 
 mod bundle;
-mod cycles;
 mod exec;
 mod faults;
 mod hooks;

@@ -198,7 +198,8 @@ fn exec_as_engines_do_it() {
     ))
     .prints("1000\n1000 2000\n/tmp\nb\nCapEff:\t0000000000000000\nin\n 1 sleep");
     let pids = nsrun(&host, &["ps", "-f", "json", "box"]).json();
-    assert!(pids.as_array().unwrap().iter().any(|one| one.to_string() == pid), "{pids}");
+    let pid: serde_json::Value = pid.parse().unwrap();
+    assert!(pids.as_array().unwrap().contains(&pid), "{pids}");
     // Waited for, with what is typed; and what fails.
     nsrun(&host, &["exec", "--cwd=/etc", "-e", "X=y", "box", "sh", "-c", "pwd; echo $X; exit 5"]).code(5);
     let nil = nsrun(&host, &["--log=/run/log", "--log-format=json", "exec", "-d", "box", "nil"]);
