@@ -4,13 +4,13 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -72,7 +72,24 @@ impl Top {
 
 fn open_dir(parent: BorrowedFd, name: &CStr, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat2(parent, name, OpenHow::new().flags(flags).mode(Mode::empty()).resolve(resolve))
+    match openat2(parent, name, OpenHow::new().flags(flags).mode(Mode::empty()).resolve(resolve)) {
+        // KERNEL(5.6): there is no openat2(2), or a sandbox does not know it.
+        Err(Errno::ENOSYS) => {
+            let dir = openat(parent, name, flags, Mode::empty())?;
+            let crossed =
+                resolve.contains(ResolveFlag::RESOLVE_NO_XDEV) && mount_id(parent)? != mount_id(dir.as_fd())?;
+            if crossed { Err(Errno::EXDEV) } else { Ok(dir) }
+        }
+        opened => opened,
+    }
+}
+
+/// The mount that an opened file is on (proc_pid_fdinfo(5)).
+fn mount_id(fd: BorrowedFd) -> nix::Result<String> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    let info = info.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)))?;
+    let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    line.map(|id| id.trim().to_owned()).ok_or(Errno::ENOSYS)
 }
 
 /// Removes everything in `dir`.
