@@ -1,18 +1,22 @@
 //! From a source to the store: which image, then its layers, side by side, then its record and names.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use stage::Explain;
 
-use crate::blob::{self, Stream};
+use crate::blob::{self, Stream, Verified, Wrong};
+use crate::download::Download;
 use crate::image::{Image, Layer};
 use crate::interrupt;
-use crate::layer;
+use crate::layer::{self, Rules, Unpacked};
 use crate::manifest::{self, Descriptor, Node};
 use crate::platform::Platform;
-use crate::progress::Progress;
 use crate::reference::Reference;
+use crate::report::{Phase, Report, State};
 use crate::store::{Made, Store};
 use crate::unpack;
 
@@ -23,13 +27,34 @@ const MAX_DEPTH: usize = 4;
 
 /// Where blobs come from.
 pub trait Blobs: Sync {
-    /// The bytes of a configuration or a layer.
-    fn blob(&self, what: &Descriptor) -> Result<Stream>;
+    /// The bytes of a configuration or a layer, from byte `from` on.
+    fn blob(&self, what: &Descriptor, from: u64) -> Result<Stream>;
 
     /// The bytes of a manifest or an index.
     fn manifest(&self, what: &Descriptor) -> Result<Stream> {
-        self.blob(what)
+        self.blob(what, 0)
     }
+
+    /// All of a manifest, an index or a configuration.
+    fn small(&self, what: &Descriptor, part: Part) -> Result<Vec<u8>> {
+        let stream = match part {
+            Part::Manifest => self.manifest(what)?,
+            Part::Config => self.blob(what, 0)?,
+        };
+        blob::read_small(stream, what, manifest::MAX_BYTES)
+    }
+
+    /// Whether half of a blob is worth keeping: the other half may be fetched later.
+    fn resumes(&self) -> bool {
+        false
+    }
+}
+
+/// What a small blob is: registries have manifests in another place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Manifest,
+    Config,
 }
 
 /// The image that a manifest or an index leads to.
@@ -51,8 +76,8 @@ pub fn resolve(
         };
         unchecked = None;
         descriptor = manifest::choose(&entries, wanted.unwrap_or(&Platform::host()))?.clone();
-        let stream = blobs.manifest(&descriptor)?;
-        bytes = blob::read_small(stream, &descriptor, manifest::MAX_BYTES)
+        bytes = blobs
+            .small(&descriptor, Part::Manifest)
             .with_context(|| format!("manifest {}", descriptor.digest))?;
     }
     bail!("malformed index: more than {MAX_DEPTH} of them lead to each other")
@@ -65,8 +90,7 @@ fn of_manifest(
     wanted: Option<&Platform>,
 ) -> Result<Image> {
     let context = || format!("configuration {}", manifest.config.digest);
-    let stream = blobs.blob(&manifest.config).with_context(context)?;
-    let bytes = blob::read_small(stream, &manifest.config, manifest::MAX_BYTES).with_context(context)?;
+    let bytes = blobs.small(&manifest.config, Part::Config).with_context(context)?;
     let parsed = manifest::config(&bytes, manifest.layers.len())?;
     let image = Image::new(own, (manifest.config, bytes), manifest.layers, parsed);
     match wanted {
@@ -77,24 +101,124 @@ fn of_manifest(
     }
 }
 
-/// Stores the image and its layers under these names.
-pub fn store(
-    store: &Store,
-    blobs: &dyn Blobs,
-    image: &Image,
-    names: &[Reference],
-    progress: Progress,
-) -> Result<()> {
-    let layers = &image.record.layers;
-    loop {
-        fetch_layers(store, blobs, layers, progress)?;
-        let _lock = store.lock()?;
-        // Until now somebody may have removed a layer that no image had.
-        if layers.iter().all(|layer| store.layer(&layer.diff_id).exists()) {
-            layers.iter().skip(1).try_for_each(|layer| check_root(store, layer))?;
-            interrupt::check()?;
-            return store.save(image, names);
+/// Layers on their way into the store.
+pub struct Job<'a> {
+    pub store: &'a Store,
+    pub blobs: &'a dyn Blobs,
+    pub rules: &'a Rules,
+    pub report: &'a Report,
+}
+
+impl Job<'_> {
+    /// Stores the image and its layers under these names.
+    pub fn store(&self, image: &Image, names: &[Reference]) -> Result<()> {
+        let layers = &image.record.layers;
+        loop {
+            self.fetch_layers(layers)?;
+            let _lock = self.store.lock()?;
+            // Until now somebody may have removed a layer that no image had.
+            if layers.iter().all(|layer| self.store.layer(&layer.diff_id).exists()) {
+                layers.iter().skip(1).try_for_each(|layer| check_root(self.store, layer))?;
+                interrupt::check()?;
+                return self.store.save(image, names);
+            }
         }
+    }
+
+    fn fetch_layers(&self, layers: &[Layer]) -> Result<()> {
+        let mut queue: VecDeque<&Layer> = VecDeque::new();
+        for layer in layers {
+            if queue.iter().all(|queued| queued.diff_id != layer.diff_id) {
+                queue.push_back(layer);
+            }
+        }
+        let missing = queue.iter().filter(|layer| !self.store.layer(&layer.diff_id).exists());
+        let workers = SIDE_BY_SIDE.min(missing.count());
+        let (queue, failure) = (Mutex::new(queue), Mutex::new(None));
+        let work = || {
+            while let Some(layer) = pop(&queue) {
+                if let Err(error) = self.fetch_layer(layer) {
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    interrupt::cancel();
+                }
+            }
+        };
+        if workers <= 1 {
+            work();
+        } else {
+            std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+        }
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            // A signal leaves the rest of the queue.
+            None => interrupt::check(),
+        }
+    }
+
+    fn fetch_layer(&self, layer: &Layer) -> Result<()> {
+        let descriptor = layer.descriptor();
+        let made = loop {
+            let (mut resumed, mut unpacked) = (0, Instant::now());
+            let made = self.store.ensure_layer(&layer.diff_id, |directory| {
+                let download = Download::begin(self.store, &descriptor)?;
+                resumed = download.resumed;
+                let done = self.unpack(&download, layer, directory);
+                unpacked = Instant::now();
+                download.end(done, self.blobs)
+            });
+            match made {
+                Err(error) if resumed > 0 && error.is::<Wrong>() => {
+                    let short = layer.digest.short();
+                    self.report
+                        .say(&format!("{short}: what was kept of it is wrong; fetching all of it again"));
+                }
+                Ok(Made::Now) => {
+                    self.report.spent(Phase::Sync, unpacked.elapsed(), 0);
+                    break made;
+                }
+                made => break made,
+            }
+        };
+        let made = made.with_context(|| format!("layer {}", layer.digest))?;
+        let state = if made == Made::Now { State::Complete } else { State::Exists };
+        self.report.layer(&layer.digest, state, (layer.size, layer.size));
+        Ok(())
+    }
+
+    /// Unpacks a layer whose blob is here into a directory.
+    pub fn unpack_again(&self, layer: &Layer, directory: &Path) -> Result<()> {
+        let stream = std::fs::File::open(self.store.blob(&layer.digest)).context("open")?;
+        let blob = Verified::new(Box::new(stream), Some(layer.descriptor()));
+        layer::unpack(blob, directory, self.rules, &self.report.silent()).map(|_| ())
+    }
+
+    /// Makes a layer anew, whatever is there in its place.
+    pub fn replace(&self, layer: &Layer) -> Result<()> {
+        let descriptor = layer.descriptor();
+        self.store.replace_layer(&layer.diff_id, |directory| {
+            let download = Download::begin(self.store, &descriptor)?;
+            let done = self.unpack(&download, layer, directory);
+            download.end(done, self.blobs)
+        })
+    }
+
+    fn unpack(&self, download: &Download, layer: &Layer, directory: &Path) -> Result<Unpacked> {
+        if layer.size > self.rules.max_size {
+            return Err(anyhow!("{} bytes", layer.size)).hint("--max-size sets the limit");
+        }
+        let (report, digest, size) = (self.report.clone(), layer.digest.clone(), layer.size);
+        if download.resumed > 0 {
+            report.say(&format!("{}: resuming at {} of {size} bytes", digest.short(), download.resumed));
+        }
+        report.layer(&digest, State::Downloading, (0, size));
+        stage::shell(&["tar", "--extract", "--xattrs", "--directory", &directory.to_string_lossy()]);
+        let blob = Verified::new(download.stream(self.blobs)?, Some(layer.descriptor()));
+        let blob = blob.telling(move |read| report.layer(&digest, State::Downloading, (read, size)));
+        let unpacked = layer::unpack(blob, directory, self.rules, self.report)?;
+        if unpacked.diff_id != layer.diff_id {
+            bail!("diffID mismatch: content is {}, not {}", unpacked.diff_id, layer.diff_id);
+        }
+        Ok(unpacked)
     }
 }
 
@@ -107,48 +231,6 @@ fn check_root(store: &Store, layer: &Layer) -> Result<()> {
     Ok(())
 }
 
-fn fetch_layers(store: &Store, blobs: &dyn Blobs, layers: &[Layer], progress: Progress) -> Result<()> {
-    let mut queue: VecDeque<&Layer> = VecDeque::new();
-    for layer in layers {
-        if queue.iter().all(|queued| queued.diff_id != layer.diff_id) {
-            queue.push_back(layer);
-        }
-    }
-    let workers =
-        SIDE_BY_SIDE.min(queue.iter().filter(|layer| !store.layer(&layer.diff_id).exists()).count());
-    let (queue, failure) = (Mutex::new(queue), Mutex::new(None));
-    let work = || {
-        while let Some(layer) = pop(&queue) {
-            if let Err(error) = fetch_layer(store, blobs, layer, progress) {
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                interrupt::cancel();
-            }
-        }
-    };
-    if workers <= 1 {
-        work();
-    } else {
-        std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
-    }
-    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        // A signal leaves the rest of the queue.
-        None => interrupt::check(),
-    }
-}
-
 fn pop<'a>(queue: &Mutex<VecDeque<&'a Layer>>) -> Option<&'a Layer> {
     interrupt::check().ok().and_then(|()| queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front())
-}
-
-fn fetch_layer(store: &Store, blobs: &dyn Blobs, layer: &Layer, progress: Progress) -> Result<()> {
-    let descriptor = layer.descriptor();
-    let made = store.ensure_layer(&layer.diff_id, |directory| {
-        stage::shell(&["tar", "--extract", "--xattrs", "--directory", &directory.to_string_lossy()]);
-        layer::unpack(blobs.blob(&descriptor)?, Some(descriptor.clone()), directory)
-    });
-    let made = made.with_context(|| format!("layer {}", layer.digest))?;
-    let word = if made == Made::Now { "Pull complete" } else { "Already exists" };
-    progress.say(&format!("{}: {word}", layer.digest.short()));
-    Ok(())
 }

@@ -123,7 +123,8 @@ impl Store {
         read_record(&self.record_path(id))
     }
 
-    fn record_path(&self, id: &Digest) -> PathBuf {
+    /// The record's file.
+    pub fn record_path(&self, id: &Digest) -> PathBuf {
         self.images().join(format!("{}.json", id.hex()))
     }
 

@@ -146,6 +146,8 @@ fn check_layer_type(media_type: &str) -> Result<()> {
 /// It is malformed, or lists another number of layers than the manifest.
 pub fn config(bytes: &[u8], layers: usize) -> Result<Config> {
     let parsed: ImageConfiguration = serde_json::from_slice(bytes).context("malformed configuration")?;
+    // It goes into the document as it is: what cannot be read for its depth would stop everybody behind.
+    serde_json::from_slice::<serde_json::Value>(bytes).context("malformed configuration")?;
     let diff_ids: Result<Vec<Digest>> = parsed.rootfs().diff_ids().iter().map(|id| id.parse()).collect();
     let diff_ids = diff_ids.context("malformed configuration")?;
     if diff_ids.len() != layers {
@@ -212,6 +214,22 @@ mod tests {
             "{{\"schemaVersion\":2,\"layers\":[],\"config\":{{\"mediaType\":\"application/vnd.cncf.helm.config.v1+json\",\"digest\":\"sha256:{HEX}\",\"size\":2}}}}"
         );
         assert_eq!(error(&artifact), "not a container image but application/vnd.cncf.helm.config.v1+json");
+    }
+
+    #[test]
+    fn a_configuration_may_not_be_nested_too_deep() {
+        let text = |depth: usize| {
+            format!(
+                "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[]}},\"x\":{}1{}}}",
+                "[".repeat(depth),
+                "]".repeat(depth)
+            )
+        };
+        assert!(config(text(100).as_bytes(), 0).is_ok());
+        let deep = config(text(10_000).as_bytes(), 0).err().map(|error| format!("{error:#}"));
+        assert!(
+            deep.is_some_and(|error| error.starts_with("malformed configuration: recursion limit exceeded"))
+        );
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! What the operand asks for, from the store or from where it is.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, anyhow};
 use stage::{Codes, Explain};
 
 use crate::cli::{Options, Policy};
-use crate::fetch;
+use crate::fetch::{Blobs, Job};
 use crate::image::{Found, Image};
 use crate::interrupt;
+use crate::layer::Rules;
+use crate::lockfile::LockFile;
 use crate::platform::Platform;
-use crate::progress::Progress;
-use crate::reference::{Reference, Version};
-use crate::registry::Access;
+use crate::reference::Reference;
+use crate::report::{Fetched, Phase, Report};
 use crate::source::docker_archive::DockerArchive;
 use crate::source::oci::Layout;
 use crate::source::registry::Repository;
@@ -21,22 +24,28 @@ use crate::store::Store;
 struct Wish<'a> {
     options: &'a Options,
     platform: Option<Platform>,
-    progress: Progress,
+    rules: Rules,
+    report: Report,
 }
 
-/// The image that `text` names.
-pub fn image(store: &Store, text: &str, options: &Options) -> Result<Found> {
-    let platform = options.platform.as_deref().filter(|platform| !platform.is_empty());
+/// The image that `text` names, and what it took to fetch it if that was done from a registry.
+pub fn image(store: &Store, text: &str, options: &Options) -> Result<(Found, Option<Fetched>)> {
     let wish = Wish {
         options,
-        platform: platform.map(str::parse).transpose().code(Codes::USAGE)?,
-        progress: if options.quiet { Progress::Quiet } else { Progress::Shown },
+        platform: options.terms.platform()?,
+        rules: options.terms.rules(),
+        report: options.telling.report(),
     };
     match Source::parse(text) {
         Source::Name(name) => of_name(store, &name, &wish),
+        _ if options.locked.is_some() => {
+            let error = anyhow!("cannot pull {text}: it is not an image of a registry");
+            Err(error).hint("--locked accepts names alone")
+        }
         source => {
             let found = at_work(store, || of_file(store, source, &wish));
-            found.with_context(|| format!("cannot pull {text}")).map(|found| called(found, text))
+            let found = found.with_context(|| format!("cannot pull {text}"))?;
+            Ok((called(found, text), None))
         }
     }
 }
@@ -47,15 +56,17 @@ fn called(found: Found, text: &str) -> Found {
 }
 
 /// An image that is here or in a registry. What is here must not cost more than reading its record.
-fn of_name(store: &Store, name: &str, wish: &Wish) -> Result<Found> {
+fn of_name(store: &Store, name: &str, wish: &Wish) -> Result<(Found, Option<Fetched>)> {
     let policy = wish.options.pull;
+    let name = &pinned(name, wish.options)?;
     if policy != Policy::Always
         && let Some(found) = local(store, name, wish.platform.as_ref())?
     {
         return match &wish.options.name {
             Some(new) => renamed(store, found, new),
             None => Ok(found),
-        };
+        }
+        .map(|found| (found, None));
     }
     if policy == Policy::Never {
         return Err(anyhow!("cannot find image {name}: it is not here")).hint("--pull=missing fetches it");
@@ -63,10 +74,11 @@ fn of_name(store: &Store, name: &str, wish: &Wish) -> Result<Found> {
     let reference =
         name.parse::<Reference>().with_context(|| format!("cannot pull {name}")).code(Codes::USAGE)?;
     if policy == Policy::Missing {
-        wish.progress.say(&format!("Unable to find image '{}' locally", reference.familiar()));
+        wish.report.say(&format!("Unable to find image '{}' locally", reference.familiar()));
     }
-    at_work(store, || of_registry(store, &reference, wish))
-        .with_context(|| format!("cannot pull {}", reference.familiar()))
+    let found = at_work(store, || of_registry(store, &reference, wish));
+    let found = found.with_context(|| format!("cannot pull {}", reference.familiar()))?;
+    Ok((found, Some(wish.report.fetched())))
 }
 
 /// The image in the store, whole and for this platform.
@@ -80,6 +92,15 @@ fn local(store: &Store, name: &str, platform: Option<&Platform>) -> Result<Optio
     Ok(Some(found).filter(|_| whole && fits))
 }
 
+/// The name, or with a lock file the same at its digest.
+fn pinned(name: &str, options: &Options) -> Result<String> {
+    let Some(file) = &options.locked else { return Ok(name.to_owned()) };
+    let lock = LockFile::read(file)?;
+    let context = || format!("cannot pull {name}");
+    let reference = name.parse::<Reference>().with_context(context).code(Codes::USAGE)?;
+    lock.pinned(&reference).with_context(context).map(|pinned| pinned.to_string())
+}
+
 fn renamed(store: &Store, found: Found, name: &Reference) -> Result<Found> {
     let _lock = store.lock()?;
     store.point(name, &found.record.config.digest)?;
@@ -87,7 +108,7 @@ fn renamed(store: &Store, found: Found, name: &Reference) -> Result<Found> {
 }
 
 /// Does what takes long: meanwhile there are signals to look for, and nobody takes for litter what is made.
-fn at_work<T>(store: &Store, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn at_work<T>(store: &Store, work: impl FnOnce() -> Result<T>) -> Result<T> {
     interrupt::watch()?;
     store.prepare()?;
     let announced = store.announce()?;
@@ -97,28 +118,37 @@ fn at_work<T>(store: &Store, work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 fn of_registry(store: &Store, reference: &Reference, wish: &Wish) -> Result<Found> {
-    let access = Access {
-        plain_http: wish.options.plain_http,
-        authorities: wish.options.cacert.clone(),
-        credentials: wish.options.creds.clone(),
-    };
-    let repository = Repository::of(reference, &access)?;
+    let repository =
+        Repository::of(reference, &wish.options.network.access(), &wish.report)?.keeping_in(store);
+    let since = Instant::now();
     let resolved = repository.image(reference, wish.platform.as_ref())?;
-    let version = match &reference.version {
-        Version::Tag(tag) => tag.clone(),
-        Version::Digest(digest) => digest.to_string(),
-    };
-    wish.progress.say(&format!("{version}: Pulling from {}", reference.path));
+    let Image { manifest_bytes, config_bytes, .. } = &resolved.image;
+    wish.report.spent(Phase::Manifest, since.elapsed(), (manifest_bytes.len() + config_bytes.len()) as u64);
+    wish.report.say(&format!("{}: Pulling from {}", reference.version.bare(), reference.path));
     let known = store.record(&resolved.image.record.config.digest)?.is_some();
     let names = match &wish.options.name {
         Some(name) => vec![name.clone()],
         None => vec![reference.clone(), reference.at(resolved.digest.clone())],
     };
-    fetch::store(store, &repository, &resolved.image, &names, wish.progress)?;
-    wish.progress.say(&format!("Digest: {}", resolved.digest));
+    wish.job(store, &repository).store(&resolved.image, &names)?;
+    wish.report.say(&format!("Digest: {}", resolved.digest));
     let status = if known { "Image is up to date" } else { "Downloaded newer image" };
-    wish.progress.say(&format!("Status: {status} for {}", reference.familiar()));
+    wish.report.say(&format!("Status: {status} for {}", reference.familiar()));
     Ok(Found { record: resolved.image.record, reference: names[0].to_string() })
+}
+
+impl Wish<'_> {
+    fn job<'a>(&'a self, store: &'a Store, blobs: &'a dyn Blobs) -> Job<'a> {
+        Job { store, blobs, rules: &self.rules, report: &self.report }
+    }
+
+    /// Stores an image that is at hand.
+    fn keep(&self, store: &Store, blobs: &dyn Blobs, image: Image, names: &[Reference]) -> Result<Found> {
+        let silent = self.report.silent();
+        Job { report: &silent, ..self.job(store, blobs) }.store(&image, names)?;
+        let id = image.record.config.digest.to_string();
+        Ok(Found { reference: names.first().map_or(id, Reference::to_string), record: image.record })
+    }
 }
 
 /// An image of a file or a directory. That is at hand, so it is always looked at.
@@ -126,29 +156,28 @@ fn of_file(store: &Store, source: Source, wish: &Wish) -> Result<Found> {
     let (named, platform) = (wish.options.name.as_slice(), wish.platform.as_ref());
     match source {
         Source::Oci { dir, tag } => {
-            let layout = Layout { dir: &dir };
+            let layout = Layout::Dir(&dir);
             let image = layout.image(tag.as_deref(), platform)?;
-            keep(store, &layout, image, named)
+            wish.keep(store, &layout, image, named)
         }
-        Source::DockerArchive(file) => {
-            let mut archive = DockerArchive::open_at(&file)?;
-            let (image, tags) = archive.image(platform)?;
+        Source::OciArchive { file, tag } => {
+            let layout = Layout::in_archive(&file, store, &wish.rules)?;
+            let image = layout.image(tag.as_deref(), platform)?;
+            wish.keep(store, &layout, image, named)
+        }
+        Source::DockerArchive { file, tag } => {
+            let mut archive = DockerArchive::open_at(&file, store, &wish.rules)?;
+            let (image, tags) = archive.image(tag.as_deref(), platform)?;
             let own: Vec<Reference> = match &wish.options.name {
                 Some(name) => vec![name.clone()],
                 None => tags.iter().map(|tag| tag.parse()).collect::<Result<_>>()?,
             };
-            keep(store, &archive, image, &own)
+            wish.keep(store, &archive, image, &own)
         }
         Source::Rootfs(path) => {
-            let image = rootfs::image(store, &path, platform)?;
-            keep(store, &rootfs::Made, image, named)
+            let image = rootfs::image(store, &path, platform, (&wish.rules, &wish.report))?;
+            wish.keep(store, &rootfs::Made, image, named)
         }
         Source::Name(name) => Err(anyhow!("{name} is a name")),
     }
-}
-
-fn keep(store: &Store, blobs: &dyn fetch::Blobs, image: Image, names: &[Reference]) -> Result<Found> {
-    fetch::store(store, blobs, &image, names, Progress::Quiet)?;
-    let id = image.record.config.digest.to_string();
-    Ok(Found { reference: names.first().map_or(id, Reference::to_string), record: image.record })
 }

@@ -37,12 +37,16 @@ impl Reference {
         format!("{}{}", self.familiar_name(), self.version)
     }
 
-    /// The repository as docker shows it.
+    /// The repository as docker shows it; whole where the short name would mean another one.
     pub fn familiar_name(&self) -> String {
-        if self.domain != DEFAULT_DOMAIN {
-            return format!("{}/{}", self.domain, self.path);
+        let short = match self.path.strip_prefix("library/") {
+            Some(official) if !official.contains('/') => official,
+            _ => &self.path,
+        };
+        if self.domain == DEFAULT_DOMAIN && split_domain(short) == (DEFAULT_DOMAIN, short) {
+            return short.to_owned();
         }
-        self.path.strip_prefix("library/").unwrap_or(&self.path).to_owned()
+        self.name()
     }
 
     /// The repository: `docker.io/library/alpine`.
@@ -58,6 +62,16 @@ impl Reference {
     /// The same repository, at this digest.
     pub fn at(&self, digest: Digest) -> Reference {
         Reference { version: Version::Digest(digest), ..self.clone() }
+    }
+}
+
+impl Version {
+    /// Without the sign before it: `latest`, `sha256:...`.
+    pub fn bare(&self) -> String {
+        match self {
+            Version::Tag(tag) => tag.clone(),
+            Version::Digest(digest) => digest.to_string(),
+        }
     }
 }
 
@@ -225,6 +239,9 @@ mod tests {
         assert_eq!(familiar("docker.io/library/alpine"), "alpine:latest");
         assert_eq!(familiar("docker.io/user/app"), "user/app:latest");
         assert_eq!(familiar("localhost:5000/a"), "localhost:5000/a:latest");
+        // Found by fuzzing: what is short must not mean another repository.
+        assert_eq!(familiar("index.docker.io/a.b/c"), "docker.io/a.b/c:latest");
+        assert_eq!(familiar("docker.io/library/a/b"), "library/a/b:latest");
     }
 
     #[test]

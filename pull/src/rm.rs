@@ -1,14 +1,13 @@
 //! `pull rm`: removes names, and with its last name an image and the layers that no other image has.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use stage::Explain;
 
 use crate::digest::Digest;
+use crate::garbage::Garbage;
 use crate::image::Record;
 use crate::reference::Reference;
 use crate::store::{Retired, Store};
@@ -52,10 +51,13 @@ pub fn run(store: &Store, operands: &[String], extent: Extent) -> Result<u8> {
     if extent == Extent::Names {
         plan.images.clear();
     }
-    let layers = unreferenced(store, &plan)?;
-    not_mounted(&layers, Path::new("/proc"))?;
+    let garbage = match &plan.images[..] {
+        [] => Garbage::default(),
+        images => Garbage::without(store, images)?,
+    };
+    garbage.check_unused()?;
     let mut done = Done::default();
-    let retired = plan.carry_out(store, &layers, &mut done)?;
+    let retired = plan.carry_out(store, &garbage, &mut done)?;
     drop(lock);
     retired.into_iter().try_for_each(Retired::remove)?;
     stage::print_json(&done)?;
@@ -65,7 +67,7 @@ pub fn run(store: &Store, operands: &[String], extent: Extent) -> Result<u8> {
 impl Plan {
     /// Names first: what is left if this is cut short is an image that can be removed by its id, then layers that
     /// the next image with them takes over.
-    fn carry_out(&self, store: &Store, layers: &[Digest], done: &mut Done) -> Result<Vec<Retired>> {
+    fn carry_out(&self, store: &Store, garbage: &Garbage, done: &mut Done) -> Result<Vec<Retired>> {
         for name in &self.names {
             stage::shell(&["rm", &store.names().join(name.to_string()).to_string_lossy()]);
             store.remove_name(name)?;
@@ -75,12 +77,8 @@ impl Plan {
             store.remove_record(record)?;
             done.deleted.push(record.config.digest.to_string());
         }
-        let mut retired = Vec::new();
-        for layer in layers {
-            stage::shell(&["rm", "-r", &store.layer(layer).to_string_lossy()]);
-            retired.push(store.retire(layer)?);
-            done.deleted.push(layer.to_string());
-        }
+        let retired = garbage.retire(store)?;
+        done.deleted.extend(garbage.layers.iter().map(Digest::to_string));
         Ok(retired)
     }
 
@@ -115,50 +113,4 @@ fn going_with(name: &Reference, names: &[Reference], gone: &BTreeSet<Reference>)
         return vec![name.clone()];
     }
     names.iter().filter(same).cloned().collect()
-}
-
-/// The layers that no image has but those that go. When nothing is being pulled these are also the layers of pulls that
-/// failed half way.
-fn unreferenced(store: &Store, plan: &Plan) -> Result<Vec<Digest>> {
-    if plan.images.is_empty() {
-        return Ok(Vec::new());
-    }
-    let going: BTreeSet<&Digest> = plan.images.iter().map(|record| &record.config.digest).collect();
-    let mut kept = BTreeSet::new();
-    for id in store.ids()?.iter().filter(|id| !going.contains(id)) {
-        kept.extend(store.record(id)?.into_iter().flat_map(|r| r.layers).map(|layer| layer.diff_id));
-    }
-    let own: BTreeSet<&Digest> =
-        plan.images.iter().flat_map(|record| &record.layers).map(|layer| &layer.diff_id).collect();
-    let busy = store.is_busy()?;
-    let mut layers = store.all_layers()?;
-    layers.retain(|layer| !kept.contains(layer) && (!busy || own.contains(layer)));
-    Ok(layers)
-}
-
-/// # Errors
-/// A layer is mounted in the mount namespace of a process that can be seen here.
-fn not_mounted(layers: &[Digest], proc: &Path) -> Result<()> {
-    if layers.is_empty() {
-        return Ok(());
-    }
-    let mut seen = BTreeSet::new();
-    for process in fs::read_dir(proc)?.flatten() {
-        let dir = process.path();
-        // A process that ends meanwhile, or is none.
-        let Ok(namespace) = fs::read_link(dir.join("ns/mnt")) else { continue };
-        let Ok(mounts) = fs::read(dir.join("mountinfo")) else { continue };
-        if !seen.insert(namespace) {
-            continue;
-        }
-        let mounts = String::from_utf8_lossy(&mounts);
-        for line in mounts.lines().filter(|line| line.contains(" overlay ")) {
-            if let Some(layer) = layers.iter().find(|layer| line.contains(layer.hex())) {
-                let at = line.split(' ').nth(4).unwrap_or("?");
-                return Err(anyhow!("cannot remove layer {}: it is mounted at {at}", layer.short()))
-                    .hint("remove the containers that use it first");
-            }
-        }
-    }
-    Ok(())
 }

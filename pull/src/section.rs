@@ -10,6 +10,7 @@ use stage::{Document, Section};
 use crate::digest::Digest;
 use crate::image::Found;
 use crate::manifest::Descriptor;
+use crate::report::Fetched;
 use crate::store::Store;
 
 #[derive(Serialize)]
@@ -19,6 +20,8 @@ struct Image<'a> {
     config: &'a Descriptor,
     spec: &'a RawValue,
     layers: Vec<Layer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched: Option<Fetched>,
 }
 
 #[derive(Serialize)]
@@ -32,8 +35,8 @@ struct Layer<'a> {
     path: PathBuf,
 }
 
-/// Prints the document.
-pub fn write(store: &Store, found: &Found) -> Result<()> {
+/// Prints the document. `fetched`: what it took, if there was something to do.
+pub fn write(store: &Store, found: &Found, fetched: Option<Fetched>) -> Result<()> {
     let record = &found.record;
     let layers: Result<Vec<Layer>> = record
         .layers
@@ -55,6 +58,7 @@ pub fn write(store: &Store, found: &Found) -> Result<()> {
         config: &record.config,
         spec: &record.spec,
         layers: layers?,
+        fetched,
     };
     let mut document = Document::new()?;
     document.add(Section::Image, &section)?;

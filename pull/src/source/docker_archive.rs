@@ -3,38 +3,33 @@
 //! It has no OCI manifest; one is made of what it has, the same each time.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::json;
+use stage::Explain;
 
-use super::open;
+use super::files::{Files, Range};
 use crate::blob::Stream;
 use crate::decompress;
 use crate::digest::{Digest, Hasher};
 use crate::fetch::Blobs;
 use crate::image::Image;
+use crate::layer::Rules;
 use crate::manifest::{self, ACCEPTED, Descriptor};
 use crate::platform::Platform;
-use crate::tarball::{Archive, Kind};
+use crate::reference::Reference;
+use crate::store::Store;
 
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// An archive whose table of contents has been read.
-pub struct DockerArchive<'a> {
-    path: &'a Path,
-    files: HashMap<Vec<u8>, Range>,
+/// An archive, and which of its files are which blobs.
+pub struct DockerArchive {
+    files: Files,
     by_digest: HashMap<Digest, Range>,
-}
-
-#[derive(Clone, Copy)]
-struct Range {
-    offset: u64,
-    length: u64,
 }
 
 #[derive(Deserialize)]
@@ -45,53 +40,26 @@ struct Item {
     layers: Vec<String>,
 }
 
-impl Blobs for DockerArchive<'_> {
-    fn blob(&self, what: &Descriptor) -> Result<Stream> {
-        let range =
-            self.by_digest.get(&what.digest).with_context(|| format!("{} is not in it", what.digest))?;
-        Ok(Box::new(self.open(*range)?))
+impl Blobs for DockerArchive {
+    fn blob(&self, what: &Descriptor, from: u64) -> Result<Stream> {
+        let range = self.by_digest.get(&what.digest);
+        let range = range.with_context(|| format!("{} is not in it", what.digest))?;
+        Ok(Box::new(self.files.read(range.from(from))))
     }
 }
 
-impl<'a> DockerArchive<'a> {
+impl DockerArchive {
     /// Reads which files the archive has.
-    pub fn open_at(path: &'a Path) -> Result<DockerArchive<'a>> {
-        let mut magic = Vec::new();
-        open(path)?.take(4).read_to_end(&mut magic)?;
-        if decompress::Kind::of(&magic) != decompress::Kind::Plain {
-            return stage::Explain::hint(Err(anyhow!("it is compressed")), "decompress it first");
-        }
-        let mut archive = Archive::new(Counted { reader: BufReader::new(open(path)?), at: 0 });
-        let (mut files, mut links) = (HashMap::new(), Vec::new());
-        while let Some(entry) = archive.next()? {
-            let name = clean(&entry.path);
-            match entry.kind {
-                Kind::File => {
-                    files.insert(name, Range { offset: archive.get_ref().at, length: entry.size });
-                }
-                // A layer that two images share is there once.
-                Kind::Hardlink(target) => links.push((name, clean(&target))),
-                Kind::Symlink(target) => {
-                    let parent = name.iter().rposition(|c| *c == b'/').map_or(0, |slash| slash + 1);
-                    links.push((name.clone(), clean(&[&name[..parent], &target].concat())));
-                }
-                _ => {}
-            }
-        }
-        for (name, target) in links {
-            if let Some(range) = files.get(&target).copied() {
-                files.insert(name, range);
-            }
-        }
-        Ok(DockerArchive { path, files, by_digest: HashMap::new() })
+    pub fn open_at(path: &Path, store: &Store, rules: &Rules) -> Result<DockerArchive> {
+        Ok(DockerArchive { files: Files::open_at(path, store, rules)?, by_digest: HashMap::new() })
     }
 
-    /// The archive's image, and the names that it has there.
-    pub fn image(&mut self, wanted: Option<&Platform>) -> Result<(Image, Vec<String>)> {
+    /// The archive's image with this name, or its only one; and the names that it has there.
+    pub fn image(&mut self, tag: Option<&str>, wanted: Option<&Platform>) -> Result<(Image, Vec<String>)> {
         let items: Vec<Item> =
-            serde_json::from_slice(&self.small("manifest.json")?).context("malformed manifest.json")?;
-        let [item] = &items[..] else { bail!("{} images in it, not one", items.len()) };
-        let bytes = self.small(&item.config)?;
+            serde_json::from_slice(&self.files.small("manifest.json")?).context("malformed manifest.json")?;
+        let item = item(&items, tag)?;
+        let bytes = self.files.small(&item.config)?;
         let config = self.descriptor(CONFIG_TYPE, &item.config)?;
         let parsed = manifest::config(&bytes, item.layers.len())?;
         let layers: Result<Vec<Descriptor>> = item
@@ -110,14 +78,14 @@ impl<'a> DockerArchive<'a> {
         {
             bail!("its platform is {}, not {wanted}", image.platform);
         }
-        Ok((image, item.repo_tags.clone().unwrap_or_default()))
+        Ok((image, item.tags().to_vec()))
     }
 
     /// A layer that is not compressed is its own diffID; of another the digest must be computed.
     fn layer(&mut self, name: &str, diff_id: &Digest) -> Result<Descriptor> {
-        let range = self.range(name)?;
+        let range = self.files.range(name)?;
         let mut magic = Vec::new();
-        self.open(range)?.take(4).read_to_end(&mut magic)?;
+        self.files.read(range).take(4).read_to_end(&mut magic)?;
         let suffix = match decompress::Kind::of(&magic) {
             decompress::Kind::Plain => {
                 self.by_digest.insert(diff_id.clone(), range);
@@ -131,58 +99,40 @@ impl<'a> DockerArchive<'a> {
     }
 
     fn descriptor(&mut self, media_type: &str, name: &str) -> Result<Descriptor> {
-        let range = self.range(name)?;
-        let mut hashing = Hashing { reader: self.open(range)?, hasher: Hasher::default() };
+        let range = self.files.range(name)?;
+        let mut hashing = Hashing { reader: self.files.read(range), hasher: Hasher::default() };
         io::copy(&mut hashing, &mut io::sink())?;
         let digest = hashing.hasher.finish();
         self.by_digest.insert(digest.clone(), range);
         Ok(Descriptor { media_type: media_type.to_owned(), digest, size: range.length })
     }
+}
 
-    fn range(&self, name: &str) -> Result<Range> {
-        self.files.get(&clean(name.as_bytes())).copied().with_context(|| format!("{name:?} is not in it"))
-    }
-
-    fn open(&self, range: Range) -> Result<impl Read + Send + use<>> {
-        let mut file = open(self.path)?;
-        file.seek(SeekFrom::Start(range.offset))?;
-        Ok(file.take(range.length))
-    }
-
-    fn small(&self, name: &str) -> Result<Vec<u8>> {
-        let range = self.range(name)?;
-        if range.length > manifest::MAX_BYTES {
-            bail!("{name:?} has {} bytes", range.length);
-        }
-        let mut bytes = Vec::new();
-        self.open(range)?.read_to_end(&mut bytes)?;
-        Ok(bytes)
+/// The item with this name; without one, the only item.
+fn item<'a>(items: &'a [Item], tag: Option<&str>) -> Result<&'a Item> {
+    let Some(tag) = tag else {
+        let [item] = items else {
+            let error = anyhow!("{} images in it: give a name, docker-archive:FILE:NAME[:TAG]", items.len());
+            return Err(error).hint(format!("its names: {}", names(items).join(", ")));
+        };
+        return Ok(item);
+    };
+    let wanted: Reference = tag.parse()?;
+    let has =
+        |item: &&Item| item.tags().iter().any(|name| name.parse::<Reference>().is_ok_and(|n| n == wanted));
+    match items.iter().find(has) {
+        Some(item) => Ok(item),
+        None => Err(anyhow!("no image {tag} in it")).hint(format!("its names: {}", names(items).join(", "))),
     }
 }
 
-/// Without `.` and `..`: names are only compared.
-fn clean(name: &[u8]) -> Vec<u8> {
-    let mut elements: Vec<&[u8]> = Vec::new();
-    for element in name.split(|c| *c == b'/') {
-        match element {
-            b"" | b"." => {}
-            b".." => drop(elements.pop()),
-            element => elements.push(element),
-        }
-    }
-    elements.join(&b'/')
+fn names(items: &[Item]) -> Vec<String> {
+    items.iter().flat_map(|item| item.tags().to_vec()).collect()
 }
 
-struct Counted {
-    reader: BufReader<File>,
-    at: u64,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(buffer)?;
-        self.at += n as u64;
-        Ok(n)
+impl Item {
+    fn tags(&self) -> &[String] {
+        self.repo_tags.as_deref().unwrap_or_default()
     }
 }
 

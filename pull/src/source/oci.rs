@@ -1,43 +1,51 @@
-//! `oci:DIR[:TAG]`: an OCI image layout (image-spec, image-layout.md).
+//! `oci:DIR[:TAG]` and `oci-archive:FILE[:TAG]`: an OCI image layout (image-spec, image-layout.md).
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageIndex;
 use stage::Explain;
 
-use super::{Source, open};
+use super::files::Files;
+use super::open;
 use crate::blob::{self, Stream};
 use crate::fetch::{self, Blobs};
 use crate::image::Image;
+use crate::layer::Rules;
 use crate::manifest::{self, ACCEPTED, Descriptor};
 use crate::platform::Platform;
+use crate::store::Store;
 
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// What an image is called in a layout (image-spec, annotations.md).
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The directory may have a colon in its name, if it is there.
-pub fn parse(rest: &str) -> Source {
-    match rest.rsplit_once(':') {
-        Some((dir, tag)) if !tag.contains('/') && !Path::new(rest).is_dir() => {
-            Source::Oci { dir: PathBuf::from(dir), tag: Some(tag.to_owned()) }
-        }
-        _ => Source::Oci { dir: PathBuf::from(rest), tag: None },
-    }
-}
-
-/// A layout's directory.
-pub struct Layout<'a> {
-    pub dir: &'a Path,
+/// Where a layout's files are.
+pub enum Layout<'a> {
+    Dir(&'a Path),
+    Archive(Files),
 }
 
 impl Blobs for Layout<'_> {
-    fn blob(&self, what: &Descriptor) -> Result<Stream> {
-        Ok(Box::new(open(&self.dir.join("blobs/sha256").join(what.digest.hex()))?))
+    fn blob(&self, what: &Descriptor, from: u64) -> Result<Stream> {
+        let name = format!("blobs/sha256/{}", what.digest.hex());
+        match self {
+            Layout::Dir(dir) => {
+                let mut file = open(&dir.join(name))?;
+                file.seek(SeekFrom::Start(from))?;
+                Ok(Box::new(file))
+            }
+            Layout::Archive(files) => Ok(Box::new(files.read(files.range(&name)?.from(from)))),
+        }
     }
 }
 
-impl Layout<'_> {
+impl<'a> Layout<'a> {
+    /// An archive's.
+    pub fn in_archive(path: &Path, store: &Store, rules: &Rules) -> Result<Layout<'a>> {
+        Ok(Layout::Archive(Files::open_at(path, store, rules)?))
+    }
+
     /// The image with this tag, or the only one.
     pub fn image(&self, tag: Option<&str>, wanted: Option<&Platform>) -> Result<Image> {
         let top = self.entry(tag)?;
@@ -47,8 +55,14 @@ impl Layout<'_> {
     }
 
     fn entry(&self, tag: Option<&str>) -> Result<Descriptor> {
-        let mut bytes = Vec::new();
-        open(&self.dir.join("index.json"))?.take(manifest::MAX_BYTES).read_to_end(&mut bytes)?;
+        let bytes = match self {
+            Layout::Dir(dir) => {
+                let mut bytes = Vec::new();
+                open(&dir.join("index.json"))?.take(manifest::MAX_BYTES).read_to_end(&mut bytes)?;
+                bytes
+            }
+            Layout::Archive(files) => files.small("index.json")?,
+        };
         let index: ImageIndex = serde_json::from_slice(&bytes).context("malformed index.json")?;
         let name = |entry: &oci_spec::image::Descriptor| entry.annotations().as_ref()?.get(REF_NAME).cloned();
         let matching: Vec<_> = index
@@ -70,18 +84,5 @@ impl Layout<'_> {
             }
             _ => bail!("{} images in it: give a tag, oci:DIR:TAG", matching.len()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_stands_behind_the_last_colon() {
-        let oci = |dir: &str, tag: Option<&str>| Source::Oci { dir: dir.into(), tag: tag.map(str::to_owned) };
-        assert_eq!(parse("/a/b:1"), oci("/a/b", Some("1")));
-        assert_eq!(parse("/a:b/c"), oci("/a:b/c", None));
-        assert_eq!(parse("/a"), oci("/a", None));
     }
 }

@@ -1,20 +1,30 @@
-//! An image of a registry (distribution-spec, pull).
+//! An image of a registry (distribution-spec, pull), or of a mirror of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 
 use crate::blob::{self, Stream};
 use crate::digest::Digest;
-use crate::fetch::{self, Blobs};
+use crate::fetch::{self, Blobs, Part};
 use crate::image::Image;
+use crate::interrupt;
 use crate::manifest::{self, ACCEPTED, Descriptor};
 use crate::platform::Platform;
 use crate::reference::{Reference, Version};
-use crate::registry::{Access, Client};
+use crate::registry::{self, Access, Answer, Client};
+use crate::report::Report;
+use crate::store::Store;
 
-/// One repository of a registry.
+/// One repository, wherever it is to be had.
 pub struct Repository {
-    client: Client,
-    path: String,
+    /// Mirrors first.
+    clients: Vec<Client>,
+    /// The one that had the manifest.
+    chosen: AtomicUsize,
+    report: Report,
+    /// Keeps what is small, so that it is fetched once.
+    store: Option<Store>,
 }
 
 /// What a reference led to.
@@ -25,41 +35,98 @@ pub struct Resolved {
 }
 
 impl Blobs for Repository {
-    fn blob(&self, what: &Descriptor) -> Result<Stream> {
-        Ok(Box::new(self.client.stream(&format!("/v2/{}/blobs/{}", self.path, what.digest), &[])?))
+    fn blob(&self, what: &Descriptor, from: u64) -> Result<Stream> {
+        let client = self.client();
+        let path = format!("/v2/{}/blobs/{}", client.path(), what.digest);
+        Ok(Box::new(client.stream(&path, &[], from, what.size)))
     }
 
     fn manifest(&self, what: &Descriptor) -> Result<Stream> {
-        Ok(Box::new(self.client.stream(&format!("/v2/{}/manifests/{}", self.path, what.digest), &ACCEPTED)?))
+        let client = self.client();
+        let path = format!("/v2/{}/manifests/{}", client.path(), what.digest);
+        Ok(Box::new(client.stream(&path, &ACCEPTED, 0, what.size)))
+    }
+
+    fn small(&self, what: &Descriptor, part: Part) -> Result<Vec<u8>> {
+        let fetch = || {
+            let stream = match part {
+                Part::Manifest => self.manifest(what)?,
+                Part::Config => self.blob(what, 0)?,
+            };
+            blob::read_small(stream, what, manifest::MAX_BYTES)
+        };
+        match &self.store {
+            Some(store) => store.small_blob(what, fetch),
+            None => fetch(),
+        }
+    }
+
+    fn resumes(&self) -> bool {
+        true
     }
 }
 
 impl Repository {
     /// Connects to nothing yet.
-    pub fn of(reference: &Reference, access: &Access) -> Result<Repository> {
-        Ok(Repository { client: Client::new(reference, access)?, path: reference.path.clone() })
+    pub fn of(reference: &Reference, access: &Access, report: &Report) -> Result<Repository> {
+        let clients = registry::clients(reference, access, report)?;
+        Ok(Repository { clients, chosen: AtomicUsize::new(0), report: report.clone(), store: None })
+    }
+
+    /// Of several processes that want the same image one fetches its configuration, as with layers.
+    pub fn keeping_in(self, store: &Store) -> Repository {
+        Repository { store: Some(store.clone()), ..self }
+    }
+
+    fn client(&self) -> &Client {
+        &self.clients[self.chosen.load(Ordering::Relaxed)]
     }
 
     /// The image that the reference names.
     pub fn image(&self, reference: &Reference, wanted: Option<&Platform>) -> Result<Resolved> {
-        let version = match &reference.version {
-            Version::Tag(tag) => tag.clone(),
-            Version::Digest(digest) => digest.to_string(),
-        };
-        let path = format!("/v2/{}/manifests/{version}", self.path);
-        let answer = self.client.small(&path, &ACCEPTED, manifest::MAX_BYTES)?;
+        let (top, answer) = self.top(reference)?;
+        let digest = top.digest.clone();
+        Ok(Resolved { image: fetch::resolve(self, top, answer.bytes, wanted)?, digest })
+    }
+
+    /// The digest that the reference leads to now.
+    pub fn digest(&self, reference: &Reference) -> Result<Digest> {
+        Ok(self.top(reference)?.0.digest)
+    }
+
+    /// The manifest or the index that the reference itself names.
+    fn top(&self, reference: &Reference) -> Result<(Descriptor, Answer)> {
+        let answer = self.first_answer(&reference.version)?;
         let top = Descriptor::of(answer.media_type.as_deref().unwrap_or_default(), &answer.bytes);
         if let Version::Digest(digest) = &reference.version {
             blob::check_digest(digest, &top.digest).context("manifest")?;
         }
         // A proxy that has its own idea of the content must not go unnoticed.
-        if let Some(announced) = answer.digest
+        if let Some(announced) = &answer.digest
             && announced.starts_with("sha256:")
-            && announced != top.digest.to_string()
+            && *announced != top.digest.to_string()
         {
             bail!("manifest: digest mismatch: content is {}, announced as {announced}", top.digest);
         }
-        let digest = top.digest.clone();
-        Ok(Resolved { image: fetch::resolve(self, top, answer.bytes, wanted)?, digest })
+        Ok((top, answer))
+    }
+
+    /// The manifest of the first that has it: a mirror may lack an image, or be down.
+    fn first_answer(&self, version: &Version) -> Result<Answer> {
+        let version = version.bare();
+        let mut n = 0;
+        loop {
+            self.chosen.store(n, Ordering::Relaxed);
+            let client = self.client();
+            let path = format!("/v2/{}/manifests/{version}", client.path());
+            match client.small(&path, &ACCEPTED, manifest::MAX_BYTES) {
+                Err(error) if n + 1 < self.clients.len() => {
+                    interrupt::check()?;
+                    self.report.say(&format!("mirror {}: {error:#}", client.host()));
+                    n += 1;
+                }
+                answer => return answer,
+            }
+        }
     }
 }

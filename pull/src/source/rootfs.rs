@@ -8,6 +8,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -15,12 +16,15 @@ use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
 use super::open;
-use crate::blob::Stream;
+use crate::blob::{Stream, Verified};
+use crate::decompress;
+use crate::digest::Hasher;
 use crate::fetch::Blobs;
 use crate::image::Image;
-use crate::layer::{self, Unpacked};
+use crate::layer::{self, Rules, Unpacked};
 use crate::manifest::{self, ACCEPTED, Descriptor};
 use crate::platform::Platform;
+use crate::report::Report;
 use crate::store::Store;
 
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
@@ -30,20 +34,40 @@ const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 pub struct Made;
 
 impl Blobs for Made {
-    fn blob(&self, what: &Descriptor) -> Result<Stream> {
+    fn blob(&self, what: &Descriptor, _from: u64) -> Result<Stream> {
         bail!("{} has gone", what.digest)
     }
 }
 
 /// Makes the layer; the image that has it comes out. `platform` is what its programs are for.
-pub fn image(store: &Store, path: &Path, platform: Option<&Platform>) -> Result<Image> {
+pub fn image(
+    store: &Store,
+    path: &Path,
+    platform: Option<&Platform>,
+    (rules, report): (&Rules, &Report),
+) -> Result<Image> {
     let meta = fs::metadata(path).with_context(|| format!("stat {}", path.display()))?;
-    let stream: Stream = if meta.is_dir() { Box::new(Tarring::start(path)?) } else { Box::new(open(path)?) };
-    let unpacked = store.new_layer(|directory| layer::unpack(stream, None, directory))?;
-    of_layer(&unpacked, platform.unwrap_or(&Platform::host()))
+    let platform = platform.cloned().unwrap_or_else(Platform::host);
+    let unpack = |stream: Stream| {
+        let blob = Verified::new(stream, None);
+        store.new_layer(|directory| layer::unpack(blob, directory, rules, report))
+    };
+    if meta.is_dir() {
+        // The same tree is the same tar stream: there is no need to keep it.
+        let unpacked = unpack(Box::new(Tarring::start(path)?))?;
+        let (digest, size) = (unpacked.diff_id.clone(), unpacked.length);
+        return of_layer(
+            &unpacked,
+            Descriptor { media_type: LAYER_TYPE.to_owned(), digest, size },
+            &platform,
+        );
+    }
+    let copy = Copy::of(open(path)?, store)?;
+    let unpacked = unpack(Box::new(copy.clone()))?;
+    of_layer(&unpacked, copy.keep(store)?, &platform)
 }
 
-fn of_layer(unpacked: &Unpacked, platform: &Platform) -> Result<Image> {
+fn of_layer(unpacked: &Unpacked, layer: Descriptor, platform: &Platform) -> Result<Image> {
     let mut config = json!({"architecture": platform.architecture, "os": platform.os, "config": {},
         "rootfs": {"type": "layers", "diff_ids": [unpacked.diff_id]}});
     if let Some(variant) = &platform.variant {
@@ -52,25 +76,68 @@ fn of_layer(unpacked: &Unpacked, platform: &Platform) -> Result<Image> {
     let bytes = serde_json::to_vec(&config)?;
     let parsed = manifest::config(&bytes, 1)?;
     let config = Descriptor::of(CONFIG_TYPE, &bytes);
-    let layer = Descriptor {
-        media_type: LAYER_TYPE.to_owned(),
-        digest: unpacked.diff_id.clone(),
-        size: unpacked.length,
-    };
     let text = serde_json::to_vec(
         &json!({"schemaVersion": 2, "mediaType": ACCEPTED[2], "config": config, "layers": [layer]}),
     )?;
     Ok(Image::new((Descriptor::of(ACCEPTED[2], &text), text), (config, bytes), vec![layer], parsed))
 }
 
+/// A file that is copied while it is read; it may be a pipe. The copy gets its name, which is its digest, at the end.
+#[derive(Clone)]
+struct Copy {
+    inner: Arc<Mutex<Copying>>,
+}
+
+struct Copying {
+    from: File,
+    to: File,
+    hasher: Hasher,
+    length: u64,
+    magic: Vec<u8>,
+}
+
+impl Copy {
+    fn of(from: File, store: &Store) -> Result<Copy> {
+        let to = store.nameless()?;
+        let copying = Copying { from, to, hasher: Hasher::default(), length: 0, magic: Vec::new() };
+        Ok(Copy { inner: Arc::new(Mutex::new(copying)) })
+    }
+
+    /// Puts it among the blobs.
+    fn keep(self, store: &Store) -> Result<Descriptor> {
+        let mut copying = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let suffix = match decompress::Kind::of(&copying.magic) {
+            decompress::Kind::Plain => "",
+            decompress::Kind::Gzip => "+gzip",
+            decompress::Kind::Zstd => "+zstd",
+        };
+        let digest = std::mem::take(&mut copying.hasher).finish();
+        store.name_blob(&copying.to, &digest)?;
+        Ok(Descriptor { media_type: format!("{LAYER_TYPE}{suffix}"), digest, size: copying.length })
+    }
+}
+
+impl Read for Copy {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut copying = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = copying.from.read(buffer)?;
+        copying.to.write_all(&buffer[..n])?;
+        copying.hasher.update(&buffer[..n]);
+        copying.length += n as u64;
+        let missing = 4usize.saturating_sub(copying.magic.len()).min(n);
+        copying.magic.extend_from_slice(&buffer[..missing]);
+        Ok(n)
+    }
+}
+
 /// The tar stream of a directory, written by a thread of its own.
-struct Tarring {
+pub struct Tarring {
     pipe: PipeReader,
     writer: Option<JoinHandle<Result<()>>>,
 }
 
 impl Tarring {
-    fn start(dir: &Path) -> Result<Tarring> {
+    pub fn start(dir: &Path) -> Result<Tarring> {
         let (pipe, write) = io::pipe().context("pipe")?;
         let dir = dir.to_owned();
         let writer = std::thread::Builder::new().name("tar".to_owned()).spawn(move || {

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::place::{Parent, open_inside, through_proc};
+use super::place::{Parent, through_proc};
+use super::resolve::open_inside;
 use crate::tarball::{Entry, Time};
 
 const SPECIAL: u32 = 0o7000;
@@ -24,6 +25,11 @@ pub struct LateDirectory {
 }
 
 impl LateDirectory {
+    /// One that the layer says nothing of. The same layer is to be the same tree, whenever it is unpacked.
+    pub fn unsaid() -> LateDirectory {
+        LateDirectory { mtime: Time { seconds: 0, nanoseconds: 0 }, default_acl: None }
+    }
+
     pub fn of(entry: &Entry) -> LateDirectory {
         let default_acl = entry.xattrs.iter().rev().find(|(name, _)| name == DEFAULT_ACL);
         LateDirectory { mtime: entry.mtime, default_acl: default_acl.map(|(_, value)| value.clone()) }

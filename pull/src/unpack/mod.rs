@@ -1,11 +1,12 @@
 //! Unpacks a layer's entries below a directory, and nowhere else.
 //!
-//! Every name is resolved inside the directory by the kernel (openat2(2), RESOLVE_IN_ROOT): a layer may hold a
+//! Every name is resolved inside the directory by the kernel (openat2(2), RESOLVE_IN_ROOT; see resolve.rs): a layer may hold a
 //! symbolic link to `/etc` and then an entry that goes through it. Nobody else works in the directory meanwhile.
 
 mod metadata;
 mod path;
 mod place;
+mod resolve;
 mod whiteout;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use stage::Explain;
 
 use crate::tarball::{Entry, Kind, Segment};
 use metadata::LateDirectory;
@@ -27,9 +29,17 @@ pub use whiteout::is_opaque;
 /// Bytes copied at a time into a file.
 const BUFFER: usize = 128 << 10;
 
+/// Whether a layer may have device nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Devices {
+    Made,
+    Refused,
+}
+
 /// A layer that is being unpacked.
 pub struct Unpacker {
     root: OwnedFd,
+    devices: Devices,
     parent: Option<Parent>,
     /// Directories whose times are set once nothing is made in them any more.
     late: BTreeMap<Vec<u8>, LateDirectory>,
@@ -39,11 +49,12 @@ pub struct Unpacker {
 
 impl Unpacker {
     /// Into `directory`, which is there, empty and nobody else's.
-    pub fn new(directory: &Path) -> Result<Unpacker> {
+    pub fn new(directory: &Path, devices: Devices) -> Result<Unpacker> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::open(directory, flags, Mode::empty())
             .with_context(|| format!("cannot unpack into {}: open", directory.display()))?;
-        Ok(Unpacker { root, parent: None, late: BTreeMap::new(), bytes: 0, buffer: vec![0; BUFFER] })
+        let late = BTreeMap::from([(Vec::new(), LateDirectory::unsaid())]);
+        Ok(Unpacker { root, devices, parent: None, late, bytes: 0, buffer: vec![0; BUFFER] })
     }
 
     /// Makes what the entry says; `body` is its content.
@@ -98,6 +109,9 @@ impl Unpacker {
                     rustix::fs::symlinkat(target.as_slice(), &at.parent.fd, at.name)
                 })?;
                 metadata::of_symlink(&place.parent.fd, place.name, entry)
+            }
+            Kind::CharDevice(..) | Kind::BlockDevice(..) if self.devices == Devices::Refused => {
+                bail!("a device node")
             }
             Kind::CharDevice(major, minor) => {
                 self.node(entry, place, FileType::CharacterDevice, (*major, *minor))
@@ -167,7 +181,12 @@ impl Unpacker {
     fn node(&mut self, entry: &Entry, place: &Place, kind: FileType, number: (u32, u32)) -> Result<()> {
         let device = rustix::fs::makedev(number.0, number.1);
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
-        self.create(place, "mknod", |at| rustix::fs::mknodat(&at.parent.fd, at.name, kind, mode, device))?;
+        let made =
+            self.create(place, "mknod", |at| rustix::fs::mknodat(&at.parent.fd, at.name, kind, mode, device));
+        if made.as_ref().is_err_and(|error| error.downcast_ref() == Some(&Errno::PERM)) {
+            return made.hint("device nodes can be made by root alone, outside of user namespaces");
+        }
+        made?;
         metadata::of_node(&place.parent.fd, place.name, entry)
     }
 

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::metadata::LateDirectory;
+use super::resolve::open_inside;
 use super::{Unpacker, path, whiteout};
 
 /// An opened directory of the layer.
@@ -45,21 +47,6 @@ impl Place<'_> {
     /// Removes what stands there, with everything below.
     pub fn remove(&self) -> Result<()> {
         stage::remove_tree(&through_proc(&self.parent.fd, self.name))
-    }
-}
-
-/// Opens the directory `path`, resolved inside `root`: no link leads out, not even an absolute one, and no mount is
-/// entered.
-pub fn open_inside(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { b"." } else { path };
-    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            // A rename or a mount anywhere on the host, at the moment a `..` was resolved (openat2(2)).
-            Err(Errno::AGAIN) => {}
-            opened => return opened,
-        }
     }
 }
 
@@ -101,11 +88,16 @@ impl Unpacker {
             let name = path::split(part).map_or(part, |split| split.name);
             match rustix::fs::mkdirat(&fd, name, Mode::from_raw_mode(0o755)) {
                 Err(Errno::EXIST) => self.uncover(&fd, part, name)?,
+                Ok(()) => self.unsaid(part),
                 made => made.context("mkdir")?,
             }
             fd = self.open_parent(part).with_context(|| format!("open {}", super::shown(part)))?;
         }
         Ok(fd)
+    }
+
+    fn unsaid(&mut self, path: &[u8]) {
+        self.late.insert(path.to_vec(), LateDirectory::unsaid());
     }
 
     /// An entry below a name that this layer hides: the directory is a new one, with nothing of the layers below.
@@ -117,6 +109,7 @@ impl Unpacker {
         let parent = Parent { path: Vec::new(), fd: Rc::new(directory.try_clone()?), setgid: false };
         self.remove(&Place { parent: &parent, path, name })?;
         rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755)).context("mkdir")?;
+        self.unsaid(path);
         whiteout::make_opaque_at(directory, name)
     }
 }
