@@ -4,12 +4,24 @@
 mod auth;
 #[path = "pull/errors.rs"]
 mod errors;
+#[path = "pull/fsck.rs"]
+mod fsck;
 #[path = "pull/hostile.rs"]
 mod hostile;
+#[path = "pull/kill.rs"]
+mod kill;
 #[path = "pull/layers.rs"]
 mod layers;
+#[path = "pull/mirrors.rs"]
+mod mirrors;
+#[path = "pull/misbehaving.rs"]
+mod misbehaving;
 #[path = "pull/registry.rs"]
 mod registry;
+#[path = "pull/resume.rs"]
+mod resume;
+#[path = "pull/save.rs"]
+mod save;
 #[path = "pull/server.rs"]
 mod server;
 #[path = "pull/sources.rs"]
@@ -40,6 +52,12 @@ fn host_with(layers: &[(Tar, Compression)]) -> Host {
 fn unpacked(host: &Host) -> Vec<PathBuf> {
     let document = host.run(&["pull", "oci:/run/oci"]).json();
     layer_paths(&document).iter().map(|path| host.path(path)).collect()
+}
+
+/// A document without what fetching has taken: the same whether the image was here or not.
+fn lasting(mut document: Value) -> Value {
+    document["image"].as_object_mut().unwrap().remove("fetched");
+    document
 }
 
 fn layer_paths(document: &Value) -> Vec<String> {

@@ -36,16 +36,16 @@ fn an_unknown_image_is_the_registrys_word() {
 #[test]
 fn an_unreachable_registry_is_named() {
     let host = Host::new();
-    host.run(&["pull", "-q", "127.0.0.1:1/x"]).fails(
+    host.run(&["pull", "-q", "--retry=0", "127.0.0.1:1/x"]).fails(
         1,
         "pull: cannot pull 127.0.0.1:1/x:latest: GET http://127.0.0.1:1/v2/x/manifests/latest: Connection refused (os error 111)\n",
     );
-    host.run(&["pull", "-q", "192.0.2.1:5000/x"]).fails(
+    host.run(&["pull", "-q", "--retry=0", "192.0.2.1:5000/x"]).fails(
         1,
         "pull: cannot pull 192.0.2.1:5000/x:latest: GET https://192.0.2.1:5000/v2/x/manifests/latest: Network is unreachable \
          (os error 101)\n",
     );
-    host.run(&["pull", "-q", "no-such-host.invalid/x"])
+    host.run(&["pull", "-q", "--retry=0", "no-such-host.invalid/x"])
         .code(1)
         .says("GET https://no-such-host.invalid/v2/x/manifests/latest: ");
 }
@@ -94,7 +94,7 @@ fn served_instead(change: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static, w
         }
     });
     let name = format!("{}/x", server.address);
-    host.run(&["pull", "-q", &name])
+    host.run(&["pull", "-q", "--retry=0", &name])
         .fails(1, &format!("pull: cannot pull {name}:latest: layer {digest}: {why}\n"));
     host.run(&["pull", "ls"]).prints("[]");
     assert_nothing_half_done(&host);
@@ -259,7 +259,7 @@ fn an_error_of_the_server_is_shown_without_what_a_terminal_obeys() {
     });
     let url = format!("http://{}/v2", server.address);
     let name = server.address.as_str();
-    host.run(&["pull", "-q", &format!("{name}/a")]).fails(
+    host.run(&["pull", "-q", "--retry=0", &format!("{name}/a")]).fails(
         1,
         &format!(
             "pull: cannot pull {name}/a:latest: GET {url}/a/manifests/latest: 500 Internal Server Error\n"
@@ -267,7 +267,7 @@ fn an_error_of_the_server_is_shown_without_what_a_terminal_obeys() {
     );
     host.run(&["pull", "-q", &format!("{name}/b")])
         .fails(1, &format!("pull: cannot pull {name}/b:latest: GET {url}/b/manifests/latest: a [31mb c\n"));
-    host.run(&["pull", "-q", &format!("{name}/c")]).fails(
+    host.run(&["pull", "-q", "--retry=0", &format!("{name}/c")]).fails(
         1,
         &format!("pull: cannot pull {name}/c:latest: GET {url}/c/manifests/latest: 429 Too Many Requests\n  hint: try again in 7 s\n"),
     );

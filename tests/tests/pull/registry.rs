@@ -9,7 +9,7 @@ use tests::images::{self, Compression};
 use tests::registry::Registry;
 
 use super::server::{Layout, Server, respond};
-use super::{append, assert_nothing_half_done, layer_paths, small_layout, tar_with};
+use super::{append, assert_nothing_half_done, lasting, layer_paths, small_layout, tar_with};
 
 #[test]
 fn an_image_of_a_registry_is_told_as_docker_does() {
@@ -50,7 +50,8 @@ fn an_image_of_a_registry_is_told_as_docker_does() {
     // Again: nothing is said, nothing is asked.
     registry.stop();
     let again = host.run(&["pull", &name]).code(0);
-    assert_eq!((again.stdout, again.stderr.as_str()), (output.stdout.clone(), ""));
+    assert_eq!(again.stderr, "");
+    assert_eq!(again.json(), lasting(document.clone()));
     // By its digest, by its id, and by the beginning of that.
     let id = image["config"]["digest"].as_str().unwrap();
     for other in [id, &id[7..], &id[7..19], &id[7..10], &format!("{name}@{}", digest.trim_end())] {
@@ -80,7 +81,7 @@ fn policies_decide_when_to_ask_the_registry() {
         &format!("pull: cannot find image {name}: it is not here\n  hint: --pull=missing fetches it\n"),
     );
     registry.push(&host, "oci:/run/one:latest", "a/b");
-    let one = host.run(&["pull", "-q", &name]).json();
+    let one = lasting(host.run(&["pull", "-q", &name]).json());
     registry.push(&host, "oci:/run/two:latest", "a/b");
     assert_eq!(host.run(&["pull", "--pull=missing", &name]).json(), one);
     assert_eq!(host.run(&["pull", "--pull=never", &name]).json(), one);
@@ -91,7 +92,7 @@ fn policies_decide_when_to_ask_the_registry() {
     let two: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     assert_ne!(one["image"]["config"], two["image"]["config"]);
     host.run(&["pull", "--pull=always", &name]).code(0).says(&format!("Image is up to date for {name}"));
-    assert_eq!(host.run(&["pull", &name]).json(), two);
+    assert_eq!(host.run(&["pull", &name]).json(), lasting(two));
     // The first has lost its tag; its digest still leads to it.
     let listed = host.run(&["pull", "ls"]).json();
     let nameless: Vec<_> =
@@ -260,33 +261,15 @@ fn redirects_are_followed_but_not_for_ever() {
             layout.answer(request, stream);
         }
     });
-    host.run(&["pull", "-q", "--creds", "u:p", &format!("{}/x", server.address)]).code(0);
+    let document = host.run(&["pull", "-q", "--creds", "u:p", &format!("{}/x", server.address)]).json();
     assert_eq!(elsewhere.requests().len(), 1);
+    let asked = document["image"]["fetched"]["requests"].as_array().unwrap().last().unwrap();
+    assert!(
+        asked["redirect"].as_str().unwrap().starts_with(&format!("http://{}/v2/x/blobs/", elsewhere.address)),
+        "{asked}"
+    );
     host.run(&["pull", "-q", &format!("{}/loop", server.address)]).code(1).says("too many redirects");
     assert_eq!(server.paths().iter().filter(|path| path.starts_with("/v2/loop")).count(), 6);
-}
-
-#[test]
-fn a_server_that_stops_in_the_middle_is_reported() {
-    let host = Host::new();
-    small_layout(&host, "/run/oci", &"x".repeat(5000));
-    let layout = Layout::at(host.path("/run/oci"));
-    let layer = layout.layer();
-    let blob = layout.blob(&layer).unwrap();
-    let digest = layer.clone();
-    let server = Server::start(&host, move |request, stream| {
-        if request.path.ends_with(&layer) {
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", blob.len());
-            stream.write_all(head.as_bytes()).unwrap();
-            stream.write_all(&blob[..blob.len() / 2]).unwrap();
-        } else {
-            layout.answer(request, stream);
-        }
-    });
-    let output =
-        host.run(&["pull", "-q", &format!("{}/x", server.address)]).code(1).says("layer ").says(&digest);
-    assert_eq!(output.stderr.lines().count(), 1, "{output}");
-    assert_nothing_half_done(&host);
 }
 
 #[test]
@@ -321,4 +304,34 @@ fn a_signal_ends_a_download_at_once() {
         assert_eq!(end.stdout.lines().count(), 1, "{end}");
         assert_nothing_half_done(&host);
     }
+}
+
+#[test]
+fn the_work_is_told_as_it_is_asked_for() {
+    let host = Host::new();
+    small_layout(&host, "/run/oci", "x");
+    let layout = Layout::at(host.path("/run/oci"));
+    let layer = layout.layer();
+    let server = Server::start(&host, move |request, stream| layout.answer(request, stream));
+    let name = format!("{}/x", server.address);
+    let pull = |words: &[&str]| {
+        host.run(&["pull", "rm", "-f", &name]);
+        host.run(&[&["pull"], words, &[name.as_str()]].concat()).code(0).stderr
+    };
+    let objects: Vec<serde_json::Value> =
+        pull(&["--progress=json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_layer: Vec<_> = objects.iter().filter(|object| object["event"] == "layer").collect();
+    assert!(of_layer.iter().all(|object| object["digest"] == layer.as_str()), "{objects:?}");
+    let states: Vec<_> = of_layer.iter().map(|object| object["state"].as_str().unwrap()).collect();
+    assert_eq!((states.first(), states.last()), (Some(&"downloading"), Some(&"complete")));
+    assert_eq!(of_layer.last().unwrap()["bytes"], of_layer.last().unwrap()["size"]);
+    assert!(objects.iter().all(|object| object["event"] == "layer" || object["text"].is_string()));
+    assert!(pull(&["--progress=plain"]).contains(&format!("{}: Pull complete\n", &layer[7..19])));
+    assert!(!pull(&[]).contains('\x1b'), "no terminal, no bars");
+    assert!(pull(&["--progress=bars"]).contains(&format!("{}: Pull complete\x1b[K\n", &layer[7..19])));
+    assert_eq!(pull(&["--progress=none"]), "");
+    // On a terminal there are bars.
+    host.run(&["pull", "rm", "-f", &name]).ok();
+    let seen = host.run(&["script", "-qec", &format!("pull {name}"), "/dev/null"]).ok();
+    assert!(seen.contains("Downloading [") && seen.contains("\x1b[1A\r\x1b[J"), "{seen:?}");
 }

@@ -17,11 +17,19 @@ pub struct Request {
     pub path: String,
     /// Name in lower case and value.
     pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Request {
+    /// The first byte of the range that is asked for.
+    pub fn range(&self) -> Option<usize> {
+        self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
 }
 
@@ -83,7 +91,9 @@ fn serve(
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut line = String::new();
     // A TLS handshake is no request: it is cut off.
-    if reader.by_ref().take(8192).read_line(&mut line).is_err() || !line.starts_with("GET ") {
+    if reader.by_ref().take(8192).read_line(&mut line).is_err()
+        || !(line.starts_with("GET ") || line.starts_with("POST "))
+    {
         return;
     }
     let path = line.split(' ').nth(1).unwrap().to_owned();
@@ -96,7 +106,10 @@ fn serve(
             None => break,
         }
     }
-    let request = Request { path, headers };
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
+    reader.read_exact(&mut body).unwrap();
+    let request = Request { path, headers, body: String::from_utf8(body).unwrap() };
     seen.lock().unwrap().push(request.clone());
     answer(&request, &mut stream);
 }
@@ -109,6 +122,30 @@ pub fn respond(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], b
     }
     // Whoever asked may have gone.
     stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(body)).ok();
+}
+
+/// Writes a response with this body, or with the part of it that was asked for.
+pub fn respond_range(request: &Request, stream: &mut TcpStream, media_type: &str, body: &[u8]) {
+    let headers = [("Content-Type", media_type)];
+    match request.range() {
+        Some(from) if from < body.len() => {
+            let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
+            let headers = [headers[0], ("Content-Range", range.as_str())];
+            respond(stream, "206 Partial Content", &headers, &body[from..]);
+        }
+        _ => respond(stream, "200 OK", &headers, body),
+    }
+}
+
+/// Writes the beginning of a response, and only so many bytes of its body.
+pub fn respond_in_part(stream: &mut TcpStream, body: &[u8], bytes: usize) {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..bytes])).ok();
+}
+
+/// Waits until the other side has gone.
+pub fn hang(stream: &mut TcpStream) {
+    std::io::copy(stream, &mut std::io::sink()).ok();
 }
 
 /// An OCI layout as a registry serves it: repository `x`, tag `latest`.
@@ -157,7 +194,7 @@ impl Layout {
             "application/octet-stream"
         };
         match self.blob(&last) {
-            Some(bytes) => respond(stream, "200 OK", &[("Content-Type", media_type)], &bytes),
+            Some(bytes) => respond_range(request, stream, media_type, &bytes),
             None => {
                 let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
                 respond(stream, "404 Not Found", &[("Content-Type", "application/json")], body);
