@@ -16,8 +16,9 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$(PATH)" CARGO_HOME="
 
 BUILD_NEEDS := gcc libc6-dev
 DEMO_NEEDS  := $(BUILD_NEEDS) busybox-static
+FUZZ_NEEDS  := $(BUILD_NEEDS) g++
 # What the tests check with: other people's tools.
-TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr containernetworking-plugins cpio crun debootstrap docker-registry e2fsprogs iproute2 \
+TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr bsdutils curl containernetworking-plugins cpio crun debootstrap docker-registry e2fsprogs iproute2 \
                iptables iputils-ping jq kmod libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema \
                qemu-system-x86 runc shellcheck skopeo strace umoci util-linux zstd
 
@@ -45,6 +46,10 @@ test-guest: need-test build
 bench: need-test build
 	$(SUDO) env GOCKER_BIN_DIR="$(abspath $(TARGET))" cargo bench --locked --quiet --package tests
 
+FUZZ_SECONDS ?= 60
+fuzz: need-fuzz
+	fuzz/run $(FUZZ_SECONDS)
+
 lint:
 	cargo fmt --check
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
@@ -58,7 +63,8 @@ clean:
 	cargo clean
 
 # need-X installs what is missing of X_NEEDS; nothing is asked of the network when nothing is.
-.PHONY: need-build need-demo need-test
+.PHONY: need-build need-demo need-test need-fuzz
 need-build: ; @demo/need $(BUILD_NEEDS)
 need-demo:  ; @demo/need $(DEMO_NEEDS)
 need-test:  ; @demo/need $(TEST_NEEDS)
+need-fuzz:  ; @demo/need $(FUZZ_NEEDS)
