@@ -44,6 +44,11 @@ pub trait Blobs: Sync {
         blob::read_small(stream, what, manifest::MAX_BYTES)
     }
 
+    /// Whether layers have blobs at all: what was made here, of a directory, has none.
+    fn has_layers(&self) -> bool {
+        true
+    }
+
     /// Whether half of a blob is worth keeping: the other half may be fetched later.
     fn resumes(&self) -> bool {
         false
@@ -179,10 +184,22 @@ impl Job<'_> {
                 made => break made,
             }
         };
-        let made = made.with_context(|| format!("layer {}", layer.digest))?;
+        let context = || format!("layer {}", layer.digest);
+        let made = made.with_context(context)?;
+        if made == Made::Before && self.blobs.has_layers() && !self.store.blob(&layer.digest).exists() {
+            self.fetch_blob(&descriptor).with_context(context)?;
+        }
         let state = if made == Made::Now { State::Complete } else { State::Exists };
         self.report.layer(&layer.digest, state, (layer.size, layer.size));
         Ok(())
+    }
+
+    /// The blob of a layer that is here from another image, where it was compressed in another way.
+    fn fetch_blob(&self, what: &Descriptor) -> Result<()> {
+        let download = Download::begin(self.store, what)?;
+        let stream = download.stream(self.blobs);
+        let done = stream.and_then(|stream| Verified::new(stream, Some(what.clone())).finish());
+        download.end(done, self.blobs)
     }
 
     /// Unpacks a layer whose blob is here into a directory.

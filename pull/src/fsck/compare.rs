@@ -26,9 +26,6 @@ fn directory(parent: BorrowedFd, name: impl rustix::path::Arg) -> Result<OwnedFd
 
 fn of_directories(one: &OwnedFd, other: &OwnedFd, path: &str) -> Result<Option<String>> {
     let context = || format!("cannot compare /{path}");
-    if let Some(what) = of_metadata((one.as_fd(), c"."), (other.as_fd(), c".")).with_context(context)? {
-        return Ok(Some(format!("/{path}: {what}")));
-    }
     let (names, others) = (names(one).with_context(context)?, names(other).with_context(context)?);
     let only = |a: &[Vec<u8>], b: &[Vec<u8>]| a.iter().find(|name| !b.contains(name)).map(|name| shown(name));
     if names != others {
@@ -36,6 +33,9 @@ fn of_directories(one: &OwnedFd, other: &OwnedFd, path: &str) -> Result<Option<S
         return Ok(
             missing.or_else(|| only(&others, &names).map(|name| format!("/{path}: {name} is too much")))
         );
+    }
+    if let Some(what) = of_metadata((one.as_fd(), c"."), (other.as_fd(), c".")).with_context(context)? {
+        return Ok(Some(format!("/{path}: {what}")));
     }
     for name in names {
         let below = if path.is_empty() { shown(&name) } else { format!("{path}/{}", shown(&name)) };

@@ -37,6 +37,10 @@ impl Blobs for Made {
     fn blob(&self, what: &Descriptor, _from: u64) -> Result<Stream> {
         bail!("{} has gone", what.digest)
     }
+
+    fn has_layers(&self) -> bool {
+        false
+    }
 }
 
 /// Makes the layer; the image that has it comes out. `platform` is what its programs are for.

@@ -76,7 +76,7 @@ fn a_layer_is_compared_in_every_respect() {
     repaired("chown 5 LAYER/file", "layer", "/file: owner");
     repaired("touch LAYER/file", "layer", "/file: time");
     repaired("setfattr -n user.x -v y LAYER/file", "layer", "/file: extended attributes");
-    repaired("ln LAYER/file LAYER/more", "layer", "/: more is missing");
+    repaired("ln LAYER/file LAYER/more", "layer", "/: more is too much");
     repaired("rm LAYER/file; ln -s x LAYER/file", "layer", "/file: another kind of file");
 }
 

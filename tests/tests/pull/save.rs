@@ -40,7 +40,6 @@ fn again(host: &Host, source: &str) -> Value {
     for (found, expected) in trees(host, &new).iter().zip(&before) {
         found.assert_same(expected);
     }
-    assert_eq!(new["image"]["config"], old["image"]["config"], "an image keeps its id");
     assert_nothing_half_done(host);
     new
 }
@@ -48,7 +47,8 @@ fn again(host: &Host, source: &str) -> Value {
 #[test]
 fn what_is_saved_is_the_same_image() {
     let host = with_image();
-    let manifest = host.run(&["pull", "app:1"]).json()["image"]["manifest"].clone();
+    let image = host.run(&["pull", "app:1"]).json()["image"].clone();
+    let manifest = image["manifest"].clone();
     host.run(&["pull", "save", "-o", "/run/a.tar", "app:1"]).prints("");
     host.run(&["pull", "save", "--format=oci", "-o", "/run/layout", "app:1"]).prints("");
     host.run(&["pull", "save", "--format=oci-archive", "-o", "/run/b.tar", "app:1"]).prints("");
@@ -57,7 +57,8 @@ fn what_is_saved_is_the_same_image() {
     assert_eq!(again(&host, "oci-archive:/run/b.tar:1")["image"]["manifest"], manifest);
     assert_eq!(again(&host, "oci-archive:/run/b.tar.gz")["image"]["manifest"], manifest);
     // An archive of docker's has other blobs: their tar streams.
-    again(&host, "docker-archive:/run/a.tar:app:1");
+    let of_docker = again(&host, "docker-archive:/run/a.tar:app:1");
+    assert_eq!(of_docker["image"]["config"], image["config"], "an image keeps its id");
     host.sh("pull save app:1 | cmp - /run/a.tar").prints("");
 }
 
