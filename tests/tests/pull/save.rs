@@ -81,7 +81,7 @@ fn skopeo_and_umoci_read_what_is_saved_and_the_other_way_round() {
     host.sh(
         "umoci init --layout /run/u && umoci new --image /run/u:1 && umoci unpack --image /run/u:1 /run/ub && cd /run/ub/rootfs && \
          mkdir d && echo x > d/f && ln d/f d/hard && ln -s f d/soft && chmod 4711 d/f && chown 7:8 d && \
-         touch -d '2001-02-03 04:05:06' d/f d && umoci repack --image /run/u:1 /run/ub",
+         touch -h -d '2001-02-03 04:05:06' d/soft d/f d && umoci repack --image /run/u:1 /run/ub",
     )
     .ok();
     let document = host.run(&["pull", "-q", "oci:/run/u:1"]).json();
