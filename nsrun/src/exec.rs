@@ -227,8 +227,8 @@ fn typed(options: &ExecOptions, state: &State, client: &Client, root: &Root) -> 
     };
     let mut process: Process = container.clone();
     if user.uid() != container.user().uid() {
-        let sets = container.capabilities().clone().unwrap_or_default();
-        let bounding = sets.bounding().clone().unwrap_or_default();
+        let bounding = container.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
+        let bounding = bounding.unwrap_or_default();
         process.set_capabilities(Some(crate::spec::defaults::capabilities(user.uid(), &bounding)));
     }
     process

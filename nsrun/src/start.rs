@@ -1,6 +1,6 @@
 //! How a process becomes the payload: the last steps, the same for `nsrun` and `nsrun exec`.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -213,13 +213,9 @@ impl Start {
     fn choose(&self, root: &Root) -> Result<Program<'_>> {
         let mut refused = None;
         for path in &self.candidates {
-            let shown = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+            let shown = Path::new(OsStr::from_bytes(path.as_bytes()));
             let there = root.find(shown, Links::InRoot);
-            if shown.is_absolute() && matches!(there, Err(rustix::io::Errno::LOOP)) {
-                // `/proc/self/exe` and its like: executing it would run nsrun's own file inside the container, where
-                // another process could write to it (CVE-2019-5736). Beside this, the file is in use for as long as
-                // nsrun waits (ETXTBSY), and processes of nsrun inside are not dumpable, so their `/proc/PID/exe`
-                // opens for nobody there. ELOOP is also execve's answer to a real loop.
+            if shown.is_absolute() && leads_out(root, shown, SCRIPTS) {
                 self.failed(root, &Program { path, kind: None }, Errno::ELOOP)?;
             }
             let stat = there.and_then(|place| rustix::fs::statat(place, c"", AtFlags::EMPTY_PATH));
@@ -274,10 +270,24 @@ impl Start {
 
 /// The file is there, so what is missing is what it needs to run.
 fn interpreter_missing(root: &Root, path: &Path) -> String {
-    let first = root.read(path).unwrap_or_default();
-    match first.strip_prefix("#!").and_then(|rest| rest.lines().next()) {
-        Some(line) => format!("its interpreter {} is not in the container", line.trim()),
+    match root.interpreter(path) {
+        Some(interpreter) => format!("its interpreter {} is not in the container", interpreter.display()),
         None => "the program interpreter (dynamic loader) that it needs is not in the container".to_owned(),
+    }
+}
+
+/// As many interpreters of interpreters as execve(2) follows.
+const SCRIPTS: u32 = 5;
+
+/// `/proc/self/exe` and its like, as the program, or as what a script wants to be interpreted by: executing it would run
+/// nsrun's own file inside the container, where another process could write to it (CVE-2019-5736). Beside this, the file
+/// is in use for as long as nsrun waits (ETXTBSY), and processes of nsrun inside are not dumpable, so their
+/// `/proc/PID/exe` opens for nobody there. ELOOP is also execve's answer to a real loop.
+fn leads_out(root: &Root, path: &Path, scripts: u32) -> bool {
+    match root.find(path, Links::InRoot) {
+        Err(errno) => errno == rustix::io::Errno::LOOP,
+        Ok(_) if scripts == 0 => false,
+        Ok(_) => root.interpreter(path).is_some_and(|next| leads_out(root, &next, scripts - 1)),
     }
 }
 

@@ -14,6 +14,9 @@ mod streams;
 mod terminal;
 mod volumes;
 
+// Against those who attack it, and beside crun and runc.
+mod security;
+
 use tests::{Host, Output, images, new_id};
 
 /// Where the root file system is on the host.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use oci_spec::runtime::{Capability, Process};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -74,7 +74,8 @@ pub struct Identity {
 impl Identity {
     pub fn of(process: &Process) -> Identity {
         let user = process.user();
-        let sets = process.capabilities().clone().unwrap_or_default();
+        // The crate's default has some; who asks for none gets none.
+        let sets = process.capabilities().clone().unwrap_or_else(no_capabilities);
         Identity {
             uid: user.uid(),
             gid: user.gid(),
@@ -152,6 +153,12 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+fn no_capabilities() -> LinuxCapabilities {
+    let mut none = LinuxCapabilities::default();
+    none.set_bounding(None).set_effective(None).set_inheritable(None).set_permitted(None).set_ambient(None);
+    none
 }
 
 /// Those that this process could give to another.

@@ -100,7 +100,8 @@ impl<'a> Prepared<'a> {
         let options = words.map(|word| shown(word)).collect::<Vec<_>>().join(",");
         let source = self.mount.source().as_deref().unwrap_or(Path::new(typ)).to_string_lossy();
         // As mount(8) has it, in the container's root file system.
-        let destination = format!(".{}", self.mount.destination().display());
+        let destination = self.mount.destination();
+        let destination = format!("./{}", destination.strip_prefix("/").unwrap_or(destination).display());
         match self.tree {
             Some(_) => stage::shell(&["mount", "-o", &options, &source, &destination]),
             None => stage::shell(&["mount", "-t", typ, "-o", &options, &source, &destination]),
@@ -119,6 +120,7 @@ impl<'a> Prepared<'a> {
     fn is_read_only_dev(&self) -> bool {
         self.tree.is_none()
             && self.mount.destination() == Path::new("/dev")
+            && self.mount.typ().as_deref() == Some("tmpfs")
             && self.flags.mount.contains(MountFlags::RDONLY)
     }
 
@@ -129,7 +131,9 @@ impl<'a> Prepared<'a> {
         let place = directory(root, destination, links)?;
         let source = self.mount.source().clone().unwrap_or_else(|| PathBuf::from(typ));
         let mut flags = self.flags.clone();
-        if flags.copy_up || self.is_read_only_dev() {
+        // A tmpfs is read-only as a mount, as with crun and runc: it is filled first.
+        let read_only = typ == "tmpfs" && flags.mount.contains(MountFlags::RDONLY);
+        if read_only {
             flags.mount -= MountFlags::RDONLY;
         }
         if typ == "tmpfs" && !flags.data.split(',').any(|option| option.starts_with("mode=")) {
@@ -139,15 +143,15 @@ impl<'a> Prepared<'a> {
             flags.data = format!("{}{comma}mode={mode:o}", flags.data);
         }
         mount(&source, place.as_fd(), typ, &flags)?;
-        if !flags.copy_up && flags.propagations.is_empty() {
+        if !flags.copy_up && !read_only && flags.propagations.is_empty() {
             return Ok(());
         }
         let mounted = root.find(destination, Links::InRoot).call("openat2")?;
         if flags.copy_up {
             copy_up::copy(place.as_fd(), mounted.as_fd())?;
-            if self.flags.mount.contains(MountFlags::RDONLY) && !self.is_read_only_dev() {
-                make_top_read_only(mounted.as_fd())?;
-            }
+        }
+        if read_only && !self.is_read_only_dev() {
+            make_top_read_only(mounted.as_fd())?;
         }
         propagate(mounted.as_fd(), &flags)
     }

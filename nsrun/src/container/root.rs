@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -98,6 +98,16 @@ impl Root {
         let mut text = Vec::new();
         std::fs::File::from(fd).take(MAX_TEXT).read_to_end(&mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// What the first line of a script names (execve(2), "Interpreter scripts").
+    pub fn interpreter(&self, path: &Path) -> Option<PathBuf> {
+        let fd = self.open_file(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
+        let mut first = [0u8; 256];
+        let length = rustix::io::read(&fd, &mut first).ok()?;
+        let line = first[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+        let name = line.split(|byte| matches!(byte, b' ' | b'\t')).find(|word| !word.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(name)))
     }
 
     fn openat2(&self, path: &Path, flags: OFlags, links: Links) -> rustix::io::Result<OwnedFd> {
@@ -229,7 +239,6 @@ pub fn current() -> rustix::io::Result<Root> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     struct Tree(PathBuf);
 

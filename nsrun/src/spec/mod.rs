@@ -194,7 +194,7 @@ fn linux(options: &ContainerOptions, sections: &Sections, facts: &Facts, net: &N
         .set_namespaces(Some(namespaces(net, facts.ids.is_some())))
         .set_masked_paths(masked)
         .set_readonly_paths(readonly)
-        .set_sysctl(sysctl(options, net)?)
+        .set_sysctl(sysctl(options, facts, net)?)
         .set_seccomp(facts.seccomp.clone())
         .set_devices((!facts.devices.is_empty()).then(|| facts.devices.clone()))
         .set_cgroups_path(sections.cgroup.as_ref().map(|cgroup| cgroup.cgroups_path.clone()))
@@ -217,8 +217,12 @@ fn hidden(facts: &Facts) -> (Option<Vec<String>>, Option<Vec<String>>) {
     (Some(masked), Some(fixed(&defaults::READONLY)))
 }
 
-fn sysctl(options: &ContainerOptions, net: &Net) -> Result<Option<HashMap<String, String>>> {
+fn sysctl(options: &ContainerOptions, facts: &Facts, net: &Net) -> Result<Option<HashMap<String, String>>> {
     let mut all = if *net == Net::Host { HashMap::new() } else { defaults::sysctl() };
+    if facts.ids.is_some() {
+        // It names groups that a user namespace does not have.
+        all.remove("net.ipv4.ping_group_range");
+    }
     all.extend(limits::sysctls(&options.sysctl)?);
     Ok((!all.is_empty()).then_some(all))
 }
