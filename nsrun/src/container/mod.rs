@@ -127,28 +127,32 @@ struct SetUp<'a> {
 impl SetUp<'_> {
     /// nsrun's part, while the first process begins: what only the host's root may do.
     fn attend(&self, child: Child, line: End, step: bool) -> Result<(Child, End)> {
-        let first = if step { self.see_step_out(&child, &line) } else { Ok(child) };
-        let first = first?;
+        let first = if step { self.see_step_out(&child, &line)? } else { child };
         let pid = first.pid.as_raw();
-        if self.namespaces.is_mapped() {
-            let proc = self.proc.as_fd();
-            let settings = &self.container.start.settings;
-            let attended = if self.namespaces.is_new(LinuxNamespaceType::User) {
-                namespaces::map(pid, self.namespaces.ids, proc)
-            } else {
-                Ok(())
-            };
-            let attended = attended
-                .and_then(|()| settings.write_score(proc, &pid.to_string()))
-                .and_then(|()| settings.limit(Some(pid)))
-                .and_then(|()| line.go(pid));
-            if let Err(error) = attended {
-                sys::send_signal(first.pidfd.as_fd(), libc::SIGKILL).ok();
-                crate::wait::reap(&first)?;
-                return Err(error);
-            }
+        let mapped = if self.namespaces.is_mapped() { self.map(pid) } else { Ok(()) };
+        let attended = mapped.and_then(|()| if self.waits(step) { line.go(pid) } else { Ok(()) });
+        if let Err(error) = attended {
+            sys::send_signal(first.pidfd.as_fd(), libc::SIGKILL).ok();
+            crate::wait::reap(&first)?;
+            return Err(error);
         }
         Ok((first, line))
+    }
+
+    /// Whether the first process waits before it does anything: for its maps, or until the one in between has said
+    /// who it is.
+    fn waits(&self, step: bool) -> bool {
+        step || self.namespaces.is_mapped()
+    }
+
+    fn map(&self, pid: i32) -> Result<()> {
+        let proc = self.proc.as_fd();
+        let settings = &self.container.start.settings;
+        if self.namespaces.is_new(LinuxNamespaceType::User) {
+            namespaces::map(pid, self.namespaces.ids, proc)?;
+        }
+        settings.write_score(proc, &pid.to_string())?;
+        settings.limit(Some(pid))
     }
 
     /// Waits for the process in between, which leaves its child to this one.
@@ -174,11 +178,11 @@ impl SetUp<'_> {
         hide()?;
         rustix::process::umask(Mode::empty());
         door.enter()?;
+        if self.waits(step) && line.may_go().is_none() {
+            return Ok(());
+        }
         if self.namespaces.is_mapped() {
-            // Its maps come from outside, and so does what only the host's root may set.
-            if line.may_go().is_none() {
-                return Ok(());
-            }
+            // Its maps have come from outside, and so has what only the host's root may set.
             if self.namespaces.is_new(LinuxNamespaceType::User) {
                 namespaces::drop_groups()?;
                 namespaces::become_root()?;
