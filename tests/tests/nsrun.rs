@@ -15,7 +15,9 @@ mod terminal;
 mod volumes;
 
 // Against those who attack it, and beside crun and runc.
+mod options;
 mod security;
+mod table;
 
 use tests::{Host, Output, images, new_id};
 
