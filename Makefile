@@ -1,6 +1,7 @@
 # make demo    be inside a container            make test    run every test
 # make bench   ratios against crun              make lint    formatting and clippy
 # make test-guest  the same in a virtual machine with cgroup v2 alone (make test runs a part of them there); takes long
+# make fuzz    a minute for each of pull's fuzz targets (FUZZ_SECONDS)
 # make install the six tools and their man pages below $(PREFIX)
 #
 # Everything but install works from a fresh clone on Debian 12 with Rust; what is missing of Debian's packages is
@@ -22,7 +23,7 @@ TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr bsdutils curl containernetworkin
                iptables iputils-ping jq kmod libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema \
                qemu-system-x86 runc shellcheck skopeo strace umoci util-linux zstd
 
-.PHONY: all demo test test-guest bench lint install clean
+.PHONY: all demo test test-guest bench fuzz lint install clean
 all: build
 
 .PHONY: build
