@@ -101,6 +101,39 @@ fn exec_runs_a_program_in_there() {
 }
 
 #[test]
+fn exec_puts_the_files_of_etc_netns_in_the_place_of_etcs() {
+    let host = Host::new();
+    let one = Container::new(&host, &["--network=none"]);
+    // The machine's own /etc is not to be written to.
+    host.sh(&format!(
+        "set -e
+        mkdir -p /run/upper /run/work
+        mount -t overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work overlay /etc
+        mkdir -p /etc/netns/{0}
+        echo 'nameserver 192.0.2.53' > /etc/netns/{0}/resolv.conf",
+        one.name()
+    ))
+    .ok();
+    let outside = host.sh("cat /etc/resolv.conf").ok();
+    for name in [&one.id, &one.name()] {
+        host.run(&["netns", "exec", name, "--", "cat", "/etc/resolv.conf"]).prints("nameserver 192.0.2.53");
+    }
+    host.run(&["ip", "netns", "exec", &one.name(), "cat", "/etc/resolv.conf"])
+        .prints("nameserver 192.0.2.53");
+    assert_eq!(host.sh("cat /etc/resolv.conf").ok(), outside);
+    host.sh(&format!("echo x > /etc/netns/{}/nonsense", one.name())).ok();
+    host.run(&["netns", "exec", &one.id, "--", "true"]).fails(
+        1,
+        &format!(
+            "netns: cannot bind /etc/netns/{}/nonsense to /etc/nonsense: mount: ENOENT: No such file or directory\n",
+            one.name()
+        ),
+    );
+    host.sh("umount /etc; rm -r /run/upper /run/work").ok();
+    one.undo(&host);
+}
+
+#[test]
 fn a_namespace_in_use_lives_on_without_its_name() {
     let host = Host::new();
     let one = Container::new(&host, &[]);
