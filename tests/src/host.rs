@@ -21,7 +21,7 @@ fn path() -> String {
 const BOOT: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
-mkdir -p /var/lib/gocker /run/netns
+mkdir -p /var/lib/gocker /run/netns /run/work
 mount -t tmpfs tmpfs /var/lib/gocker
 ip link set lo up
 echo ready
@@ -112,7 +112,7 @@ impl Host {
                 "--mount",
                 "--pid",
                 "--root",
-                "--wd=/tmp",
+                "--wd=/run/work",
                 "--target",
                 &self.pid.to_string(),
                 "--",

@@ -11,12 +11,12 @@ use super::{append, assert_nothing_half_done, header, host_with, tar_with, unpac
 fn refused(tar: Tar, why: &str) {
     let host = host_with(&[(tar, Plain)]);
     host.sh("mkdir -p /run/outside; echo safe > /run/outside/file").ok();
-    let before = host.sh("find /run/outside /etc -xdev | sort | sha256sum").ok();
+    let before = host.sh("find /run/outside /run/work /etc -xdev | sort | sha256sum").ok();
     let output = host.run(&["pull", "oci:/run/oci"]).code(1);
     assert_eq!(output.stdout, "");
     assert_eq!(output.stderr.lines().filter(|line| line.starts_with("pull: ")).count(), 1, "{output}");
     assert!(output.stderr.contains(why), "{why:?} is not in\n{output}");
-    assert_eq!(host.sh("find /run/outside /etc -xdev | sort | sha256sum").ok(), before);
+    assert_eq!(host.sh("find /run/outside /run/work /etc -xdev | sort | sha256sum").ok(), before);
     host.sh("cat /run/outside/file; ls -A /var/lib/gocker/pull/layers/sha256 /var/lib/gocker/pull/images")
         .prints("safe\n/var/lib/gocker/pull/images:\n\n/var/lib/gocker/pull/layers/sha256:");
     assert_nothing_half_done(&host);
@@ -115,7 +115,7 @@ fn a_tar_that_lies_about_itself_is_refused() {
     refused(pax(&[("path", "../evil")], "a", "x"), "its name has an element \"..\"");
     refused(pax(&[("path", "a\0b")], "a", "x"), "a name with a zero byte");
     refused(pax(&[("size", "99999999")], "a", "x"), "it ends inside an entry");
-    refused(pax(&[("size", "18446744073709551615")], "a", "x"), "a file of 18446744073709551615 bytes");
+    refused(pax(&[("size", "18446744073709551615")], "a", "x"), "malformed tar: ");
     refused(pax(&[("size", "-1")], "a", "x"), "PAX size");
     refused(pax(&[("uid", "4294967295")], "a", "x"), "malformed tar: uid 4294967295");
     refused(pax(&[("mtime", "yesterday")], "a", "x"), "PAX mtime");
@@ -197,7 +197,7 @@ fn what_is_only_announced_costs_nothing() {
             tar.get_mut().extend_from_slice(lying.as_bytes());
         });
         let host = host_with(&[(tar, Plain)]);
-        host.sh("ulimit -v 300000; exec pull --max-size=2t oci:/run/oci").code(1).says("malformed tar: ");
+        host.sh("ulimit -v 300000; exec pull oci:/run/oci").code(1).says("malformed tar: ");
     }
 }
 
