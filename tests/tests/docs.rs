@@ -151,7 +151,9 @@ fn the_readmes_commands_work() {
     assert!(blocks.len() >= 3, "the README has lost its examples");
     for block in blocks {
         let host = Host::with_images();
-        let output = host.sh(&format!("set -eu\n{}", typed(block)));
+        // In a directory of its own: /tmp is the machine's, and others run this test, too.
+        let script = format!("set -eu; mkdir /run/here; cd /run/here\n{}\nrmdir /run/here", typed(block));
+        let output = host.sh(&script);
         assert_eq!(output.code, 0, "{block}\n{output}");
         host.assert_clean();
     }

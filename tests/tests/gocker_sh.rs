@@ -3,9 +3,11 @@
 use tests::Host;
 use tests::host::Running;
 
+mod behaviours;
 mod clean_up;
 mod codes;
 mod commands;
+mod crowd;
 mod detached;
 mod listings;
 mod many;

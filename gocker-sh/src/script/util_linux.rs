@@ -68,6 +68,7 @@ fn image(plan: &Plan) -> String {
     format!(
         r#"# The root file system: the image's layers, and a writable one on top.
 {lower}mount -t tmpfs -o mode=700 tmpfs "$dir"
+mount --make-private "$dir"
 undo "umount -l '$dir'"
 mkdir "$dir/upper" "$dir/work" "$dir/root"
 mount -t overlay -o "lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work" overlay "$dir/root" || fail "no overlay"
@@ -78,33 +79,37 @@ undo "umount -l '$dir/root'"
 }
 
 fn network(mode: Mode) -> String {
+    let namespace = r#": > "$dir/net"
+unshare --net="$dir/net" true
+undo "umount '$dir/net'"
+net=$dir/net
+inside() { nsenter --net="$net" ip "$@"; }
+inside link set lo up
+"#;
     match mode {
         Mode::Host => "# The host's network.\nnet=/proc/self/ns/net\n\n".to_owned(),
-        Mode::None => r#"# A network namespace with nothing but a loopback.
-ip netns add "box-$id"
-undo "ip netns del 'box-$id'"
-ip -n "box-$id" link set lo up
-net=/run/netns/box-$id
+        Mode::None => format!("# A network namespace with nothing but a loopback.\n{namespace}\n"),
+        Mode::Bridge => format!(
+            "# A network namespace, a cable from it to a bridge of its own, and address translation behind that.\n\
+             {namespace}{BRIDGE}"
+        ),
+    }
+}
 
-"#
-        .to_owned(),
-        Mode::Bridge => r#"# A network namespace, a cable from it to a bridge of its own, and address translation behind that.
-ip netns add "box-$id"
-undo "ip netns del 'box-$id'"
-net=/run/netns/box-$id
-a=$(printf %d "0x$(echo "$id" | cut -c1-2)")
+const BRIDGE: &str = r#"a=$(printf %d "0x$(echo "$id" | cut -c1-2)")
 b=$(printf %d "0x$(echo "$id" | cut -c3-4)")
 subnet=10.$a.$b
 bridge=br$(echo "$id" | cut -c1-10)
+veth=ve$(echo "$id" | cut -c1-10)
 ip link add "$bridge" type bridge
 undo "ip link del '$bridge'"
 ip addr add "$subnet.1/24" dev "$bridge"
 ip link set "$bridge" up
-ip link add "ve$(echo "$id" | cut -c1-10)" master "$bridge" up type veth peer name eth0 netns "box-$id"
-ip -n "box-$id" link set lo up
-ip -n "box-$id" addr add "$subnet.2/24" dev eth0
-ip -n "box-$id" link set eth0 up
-ip -n "box-$id" route add default via "$subnet.1"
+inside link add eth0 type veth peer name "$veth" netns $$
+ip link set "$veth" master "$bridge" up
+inside addr add "$subnet.2/24" dev eth0
+inside link set eth0 up
+inside route add default via "$subnet.1"
 echo 1 > /proc/sys/net/ipv4/ip_forward
 nft -f - <<END
 table ip box-$id {
@@ -116,10 +121,7 @@ table ip box-$id {
 END
 undo "nft delete table ip 'box-$id'"
 
-"#
-        .to_owned(),
-    }
-}
+"#;
 
 /// The limits as both versions of the cgroup have them.
 fn cgroup(words: &[String]) -> String {
