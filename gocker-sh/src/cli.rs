@@ -1,12 +1,12 @@
 //! The command line: which commands there are, and what each is given.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use stage::{Codes, Roots};
 
 use crate::cmd::{
-    attach, cp, create, diff, doctor, explain, export, group, history, info, inspect, kill, logs, pause,
-    port, rename, restart, start, stats, stop, top, update, volume, wait, why,
+    attach, completion, cp, create, diff, doctor, explain, export, group, history, info, inspect, kill, logs,
+    pause, port, rename, restart, start, stats, stop, top, update, volume, wait, why,
 };
 use crate::options::{Exec, Run};
 use crate::{absent, exec, gc, get, images, ps, rm, rmi, run, watch};
@@ -122,6 +122,8 @@ enum Command {
     Why(why::Why),
     /// Say what this host can and cannot do for containers
     Doctor(doctor::Doctor),
+    /// Print what a shell needs to complete command lines
+    Completion(completion::Completion),
     /// Undo what killed commands have left
     Gc(gc::Gc),
     #[command(external_subcommand)]
@@ -162,6 +164,7 @@ fn carry_out(cli: Cli) -> Result<u8> {
         Command::Explain(options) => explain::explain(global, &options),
         Command::Why(options) => why::why(global, &options),
         Command::Doctor(options) => doctor::doctor(global, &options),
+        Command::Completion(options) => completion::completion(Cli::command(), &options),
         Command::Exec(options) => exec::exec(global, &options),
         Command::Ps(options) => ps::ps(global, &options),
         Command::Rm(options) => rm::rm(global, &options),

@@ -37,7 +37,7 @@ pub fn sweep(global: &Global, store: &Store) {
     for id in store.running().unwrap_or_default() {
         match store.claim(&id, Patience::Pass) {
             Ok(Claim::Ours(hold)) => clean(global, store, hold).map_or((), drop),
-            Ok(Claim::Unwatched(owner)) => adopt(global, store, &id, owner).map_or((), drop),
+            Ok(Claim::Unwatched(owner)) => adopt(global, store, &id, &owner).map_or((), drop),
             _ => {}
         }
     }
@@ -45,8 +45,7 @@ pub fn sweep(global: &Global, store: &Store) {
 
 /// Gives a detached container whose watcher was killed a new one. One that is not that far is left alone: its stages
 /// end, or nsrun does.
-#[allow(clippy::needless_pass_by_value, reason = "the claim ends with it")]
-fn adopt(global: &Global, store: &Store, id: &Id, owner: Owner) -> Result<()> {
+fn adopt(global: &Global, store: &Store, id: &Id, owner: &Owner) -> Result<()> {
     let Some(mut record) = Record::read(store, id)? else { return Ok(()) };
     if record.detached.as_ref().is_none_or(|detached| !detached.nsrun.is_alive()) {
         return Ok(());
@@ -61,7 +60,7 @@ fn adopt(global: &Global, store: &Store, id: &Id, owner: Owner) -> Result<()> {
         record.started = Some(now());
         record.write_run(store)?;
     }
-    watch::start(&Tools::new(global)?, &owner, id, None)
+    watch::start(&Tools::new(global)?, owner, id, None)
 }
 
 /// `gc`: prints the id of each container that it has cleaned up.
@@ -73,7 +72,7 @@ pub fn command(global: &Global, options: &Gc) -> Result<u8> {
         let claim =
             store.claim(&id, if is_detached(&store, &id) { Patience::Pass } else { Patience::Wait })?;
         if let Claim::Unwatched(owner) = claim {
-            adopt(global, &store, &id, owner)?;
+            adopt(global, &store, &id, &owner)?;
         } else if let Claim::Ours(hold) = claim {
             code |= report(&id, || if options.dry_run { Ok(()) } else { clean(global, &store, hold) })?;
         }

@@ -1,7 +1,7 @@
 //! `ps`: the containers, read from their records and the kernel. It never fails because one of them is broken, and
 //! waits for nobody.
 
-use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -93,8 +93,10 @@ pub fn ps(global: &Global, options: &Ps) -> Result<u8> {
     let last = options.last.or(options.latest.then_some(1));
     let all = options.all || last.is_some() || meant::ask_for_state(&filters);
     let ids = if all || meant::cuts(&filters) { lookup::all(&store)? } else { store.running()? };
-    let mut records: Vec<Record> = ids.iter().filter_map(|id| read(&store, id)).collect();
-    records.sort_by_key(|record| Reverse(record.created.clone()));
+    let running: BTreeSet<Id> = store.running()?.into_iter().collect();
+    let mut records: Vec<Record> =
+        ids.iter().filter_map(|id| read(&store, id, running.contains(id))).collect();
+    records.sort_by(|one, other| other.created.cmp(&one.created));
     let order: Vec<Id> = records.iter().map(|record| record.id.clone()).collect();
     let cut = meant::cut(&filters, &store, &order)?;
     let mut records: Vec<Record> = records
@@ -112,8 +114,10 @@ pub fn ps(global: &Global, options: &Ps) -> Result<u8> {
 }
 
 /// The record, or one that says that it is broken. `None` when the container is gone by now.
-fn read(store: &Store, id: &Id) -> Option<Record> {
-    match Record::read(store, id) {
+fn read(store: &Store, id: &Id, in_run_root: bool) -> Option<Record> {
+    // Most are kept and do not run: they are not looked for where they cannot be.
+    let read = if in_run_root { Record::read(store, id) } else { Record::read_kept(store, id) };
+    match read {
         Ok(record) => record,
         Err(error) => Some(Record::broken(id, &format!("{error:#}"))),
     }

@@ -1,6 +1,7 @@
 //! What gocker-sh remembers of a container. On disk before anything is made for it.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -272,12 +273,22 @@ pub fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// Larger than most records: one read is then enough.
+const USUAL_SIZE: usize = 8 << 10;
+
 fn read_file(path: &Path) -> Result<Option<Record>> {
     let context = || format!("cannot read {}", path.display());
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
+    let mut file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(context),
     };
+    // A listing reads hundreds: what can be done without asking for the size is.
+    let mut text = vec![0; USUAL_SIZE];
+    let count = file.read(&mut text).with_context(context)?;
+    text.truncate(count);
+    if count == USUAL_SIZE {
+        file.read_to_end(&mut text).with_context(context)?;
+    }
     serde_json::from_slice(&text).map(Some).with_context(context)
 }

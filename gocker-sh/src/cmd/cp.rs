@@ -164,14 +164,14 @@ fn copy_between(source: &Side, target: &Side, follow: bool, owner: Owner) -> Res
         (false, _, Some(true)) => {
             let to = target.dir(&target.path)?;
             let name = source.name().unwrap_or(OsStr::new(".")).to_owned();
-            one(source, to, &name, follow, owner)
+            one(source, &to, &name, follow, owner)
         }
         (false, is_dir, _) => {
             if target.ending == Ending::Slash && is_dir == Some(false) {
                 bail!("cannot copy to {}: no such directory", target.path.display());
             }
             let (to, name) = place_of_new(target)?;
-            one(source, to, &name, follow, owner)
+            one(source, &to, &name, follow, owner)
         }
     }
 }
@@ -189,14 +189,13 @@ fn place_of_new(target: &Side) -> Result<(OwnedFd, OsString)> {
 }
 
 /// One file or tree under a name of its own.
-#[allow(clippy::needless_pass_by_value, reason = "nobody else needs it")]
-fn one(source: &Side, to: OwnedFd, name: &OsStr, follow: bool, owner: Owner) -> Result<()> {
+fn one(source: &Side, to: &OwnedFd, name: &OsStr, follow: bool, owner: Owner) -> Result<()> {
     let place = if follow { None } else { source.place()? };
     match place {
         Some((from, found)) => copy::copy(from.as_fd(), &found, to.as_fd(), name, owner),
         None if source.is_dir() == Some(true) => {
             let from = source.dir(&source.path)?;
-            rustix::fs::mkdirat(&to, name, Mode::RWXU).ok();
+            rustix::fs::mkdirat(to, name, Mode::RWXU).ok();
             let to = std::ffi::CString::new(name.as_encoded_bytes())
                 .context("a name holds a zero byte")
                 .and_then(|name| {
@@ -210,7 +209,7 @@ fn one(source: &Side, to: OwnedFd, name: &OsStr, follow: bool, owner: Owner) -> 
                 .open(&source.path, OFlags::RDONLY)
                 .with_context(|| format!("cannot open {}", source.path.display()))?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let made = rustix::fs::openat(&to, name, flags, Mode::from_raw_mode(0o644)).context("create")?;
+            let made = rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o644)).context("create")?;
             let copied = std::io::copy(&mut std::fs::File::from(real), &mut std::fs::File::from(made));
             copied.with_context(|| format!("cannot copy {}", source.path.display())).map(drop)
         }

@@ -1,6 +1,7 @@
 //! The commands, one a module: what each is given, and what it does with the modules beside this one.
 
 pub mod attach;
+pub mod completion;
 pub mod cp;
 pub mod create;
 pub mod diff;

@@ -169,8 +169,8 @@ if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     )
 }
 
-#[allow(clippy::too_many_lines, reason = "one piece of a script, option by option")]
-fn process(options: &Run) -> String {
+/// Sets the positional parameters to the command, the image's entry point in front of it.
+fn command_line(options: &Run) -> String {
     let command: Vec<String> = options.entrypoint.iter().chain(options.image.command()).cloned().collect();
     let given = if command.is_empty() { String::new() } else { format!("set --{}\n", line(&command)) };
     let with_image = match (&options.entrypoint, command.is_empty()) {
@@ -178,7 +178,12 @@ fn process(options: &Run) -> String {
         (None, true) => "eval \"set -- $(echo \"$doc\" | jq -r '.image.spec.config | (.Entrypoint // []) + (.Cmd // []) | @sh')\"\n".to_owned(),
         (None, false) => "eval \"set -- $(echo \"$doc\" | jq -r '.image.spec.config.Entrypoint // [] | @sh') \\\"\\$@\\\"\"\n".to_owned(),
     };
-    let environment: String = options
+    given + &with_image
+}
+
+/// Variables that were given, as words for env(1).
+fn environment(options: &Run) -> String {
+    let words: String = options
         .process
         .env
         .iter()
@@ -187,11 +192,12 @@ fn process(options: &Run) -> String {
             None => format!(" \"{word}=${{{word}-}}\""),
         })
         .collect();
-    let workdir = match &options.process.workdir {
-        Some(dir) => format!("cwd={}\n", quoted(dir)),
-        None => "cwd=$(echo \"$doc\" | jq -r '.image.spec.config.WorkingDir // \"\"')\n".to_owned(),
-    };
-    let binds: String = options
+    in_double_quotes(&words)
+}
+
+/// Commands that bind what `-v` names; `$1` is the root.
+fn binds(options: &Run) -> String {
+    options
         .volume
         .iter()
         .filter(|volume| volume.starts_with('/'))
@@ -211,7 +217,15 @@ fn process(options: &Run) -> String {
             );
             format!("{make}mount --bind {} \"$1\"{}\n{remount}", quoted(from), quoted(to))
         })
-        .collect();
+        .collect()
+}
+
+fn process(options: &Run) -> String {
+    let (command_line, environment, binds) = (command_line(options), environment(options), binds(options));
+    let workdir = match &options.process.workdir {
+        Some(dir) => format!("cwd={}\n", quoted(dir)),
+        None => "cwd=$(echo \"$doc\" | jq -r '.image.spec.config.WorkingDir // \"\"')\n".to_owned(),
+    };
     let hostname = options.hostname.as_deref().map_or_else(|| "\"$id\"".to_owned(), quoted);
     let read_only = if options.read_only { "mount -o remount,bind,ro \"$1\"\n" } else { "" };
     let stdin = if options.process.interactive { "" } else { " < /dev/null" };
@@ -240,7 +254,7 @@ eval "exec setpriv --bounding-set=-all,{capabilities} --inh-caps=-all env -i \
     unshare --root=\"\$root\" --wd=\"\${{cwd:-/}}\" -- \"\$@\""
 END
 {workdir}env=$(echo "$doc" | jq -r '.image.spec.config.Env // [] | @sh')
-{given}{with_image}[ $# -gt 0 ] || fail "no command specified"
+{command_line}[ $# -gt 0 ] || fail "no command specified"
 code=0
 (
     for file in $tasks; do echo 0 > "$file"; done
@@ -250,7 +264,6 @@ code=0
 exit "$code"
 "#,
         capabilities = CAPABILITIES.split(',').map(|name| format!("+{name}")).collect::<Vec<_>>().join(","),
-        environment = in_double_quotes(&environment),
     )
 }
 

@@ -279,3 +279,25 @@ fn doctor_and_the_glass_box() {
     }
     end(&host, "web");
 }
+
+#[test]
+fn a_shell_completes_commands_options_and_names() {
+    let host = Host::with_images();
+    gocker(&host, &["create", "--name", "web", "busybox"]).ok();
+    let complete = |words: &str| {
+        let script = format!(
+            "source <(gocker-sh completion bash); COMP_WORDS=(gocker-sh {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _gocker_sh; echo \"${{COMPREPLY[@]}}\""
+        );
+        host.run(&["bash", "-c", &script]).ok().trim_end().to_owned()
+    };
+    assert_eq!(complete("unp"), "unpause");
+    assert_eq!(complete("stop ''"), "web");
+    assert_eq!(complete("logs --ti"), "--timestamps");
+    assert_eq!(complete("run bus"), "busybox:latest");
+    gocker(&host, &["completion", "bash"]).ok();
+    host.sh("gocker-sh completion bash | shellcheck --shell=bash --severity=warning -").ok();
+    assert!(gocker(&host, &["completion", "zsh"]).ok().starts_with("#compdef gocker-sh\n"));
+    assert!(gocker(&host, &["completion", "fish"]).ok().contains("-n __fish_use_subcommand -a run "));
+    gocker(&host, &["rm", "web"]).ok();
+}
