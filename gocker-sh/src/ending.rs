@@ -25,7 +25,7 @@ impl Ending {
         let process: Option<&Process> =
             record.detached.as_ref().map(|detached| &detached.nsrun).or(record.process.as_ref());
         let pidfd = process.filter(|_| record.end.is_none()).map(watch::alive).transpose()?.flatten();
-        let facts = Facts::of_file(&store.run_dir(&record.id).join(facts::FILE)).ok();
+        let facts = Facts::at_rest(&store.run_dir(&record.id).join(facts::FILE)).ok();
         Ok(Ending { pidfd, facts })
     }
 
@@ -49,7 +49,7 @@ impl Ending {
             return Ok(end.exit_code);
         }
         let Some(facts) = &mut self.facts else { return Ok(137) };
-        facts.read()?;
+        facts.drain()?;
         let mut code = None;
         while let Some(fact) = facts.next()? {
             if let Fact::Stopped(told) = fact {

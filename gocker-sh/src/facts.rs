@@ -74,6 +74,13 @@ impl Facts {
         }
     }
 
+    /// The facts of a detached container as they are when they are read; nobody waits for more. An inotify instance would
+    /// cost some milliseconds, which the kernel takes to close it.
+    pub fn at_rest(path: &Path) -> Result<Facts> {
+        let from = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Facts { from, news: None, text: Vec::new(), read_to: 0, open: true })
+    }
+
     /// Takes what is there now.
     pub fn read(&mut self) -> Result<()> {
         let mut buffer = [0u8; 4096];
@@ -122,8 +129,8 @@ impl Facts {
 
     /// All that has been reported in a container's run directory so far.
     pub fn all(run_dir: &Path) -> Result<Vec<Fact>> {
-        let mut facts = Facts::of_file(&run_dir.join(FILE))?;
-        facts.read()?;
+        let mut facts = Facts::at_rest(&run_dir.join(FILE))?;
+        facts.drain()?;
         let mut all = Vec::new();
         while let Some(fact) = facts.next()? {
             all.push(fact);

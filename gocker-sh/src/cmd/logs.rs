@@ -71,12 +71,12 @@ pub fn logs(global: &Global, options: &Logs) -> Result<u8> {
             record.name
         );
     }
-    let news = news(&store, &id)?;
+    let news = options.follow.then(|| news(&store, &id)).transpose()?;
     let mut follower = Follower::open(&path)?;
     let old = last(follower.read()?.into_iter().filter(|entry| meant.admits(entry)), tail);
     show(&old, meant.timestamps)?;
-    if options.follow {
-        follow(&store, &id, (&ending, &news), &mut follower, |entries| {
+    if let Some(news) = &news {
+        follow(&store, &id, (&ending, news), &mut follower, |entries| {
             let entries: Vec<Entry> = entries.into_iter().filter(|entry| meant.admits(entry)).collect();
             show(&entries, meant.timestamps)
         })?;
