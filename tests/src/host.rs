@@ -112,7 +112,7 @@ impl Host {
                 "--mount",
                 "--pid",
                 "--root",
-                "--wd=/run/work",
+                &format!("--wd=/proc/{}/root/run/work", self.pid),
                 "--target",
                 &self.pid.to_string(),
                 "--",
