@@ -46,10 +46,6 @@ fn what_fails_before_the_command_runs_is_125_and_said_once() {
             "gocker-sh: You should always set the Memory limit when using Memoryswap limit, see usage",
         ),
         (
-            &["-v", "volume:/x", "busybox", "true"],
-            "gocker-sh: cannot bind volume:/x: only SRC:DST with a path of the host as SRC is supported, no named volumes",
-        ),
-        (
             &["-it", "busybox", "true"],
             "gocker-sh: cannot attach stdin to a TTY-enabled container because stdin is not a terminal",
         ),
