@@ -24,6 +24,7 @@ mount -t tmpfs tmpfs /run
 mkdir -p /var/lib/gocker /run/netns /run/work
 mount -t tmpfs tmpfs /var/lib/gocker
 ip link set lo up
+cd /run/work
 echo ready
 # Not exec: the shell, which waits, also reaps the orphans of the host.
 cat
@@ -112,7 +113,7 @@ impl Host {
                 "--mount",
                 "--pid",
                 "--root",
-                &format!("--wd=/proc/{}/root/run/work", self.pid),
+                &format!("--wd=/proc/{}/cwd", self.pid),
                 "--target",
                 &self.pid.to_string(),
                 "--",

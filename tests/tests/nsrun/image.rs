@@ -106,7 +106,7 @@ fn exit_codes() {
         (
             "/etc/lost",
             127,
-            "nsrun: cannot execute /etc/lost: execve: ENOENT: No such file or directory\n  hint: its interpreter /no/such -x \
+            "nsrun: cannot execute /etc/lost: execve: ENOENT: No such file or directory\n  hint: its interpreter /no/such \
              is not in the container\n",
         ),
     ] {
