@@ -21,10 +21,10 @@ fn path() -> String {
 const BOOT: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
-mkdir -p /var/lib/gocker /run/netns /run/work
+mkdir -p /var/lib/gocker /run/netns /run/cwd
 mount -t tmpfs tmpfs /var/lib/gocker
 ip link set lo up
-cd /run/work
+cd /run/cwd
 echo ready
 # Not exec: the shell, which waits, also reaps the orphans of the host.
 cat

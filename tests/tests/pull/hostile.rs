@@ -11,12 +11,12 @@ use super::{append, assert_nothing_half_done, header, host_with, tar_with, unpac
 fn refused(tar: Tar, why: &str) {
     let host = host_with(&[(tar, Plain)]);
     host.sh("mkdir -p /run/outside; echo safe > /run/outside/file").ok();
-    let before = host.sh("find /run/outside /run/work /etc -xdev | sort | sha256sum").ok();
+    let before = host.sh("find /run/outside /run/cwd /etc -xdev | sort | sha256sum").ok();
     let output = host.run(&["pull", "oci:/run/oci"]).code(1);
     assert_eq!(output.stdout, "");
     assert_eq!(output.stderr.lines().filter(|line| line.starts_with("pull: ")).count(), 1, "{output}");
     assert!(output.stderr.contains(why), "{why:?} is not in\n{output}");
-    assert_eq!(host.sh("find /run/outside /run/work /etc -xdev | sort | sha256sum").ok(), before);
+    assert_eq!(host.sh("find /run/outside /run/cwd /etc -xdev | sort | sha256sum").ok(), before);
     host.sh("cat /run/outside/file; ls -A /var/lib/gocker/pull/layers/sha256 /var/lib/gocker/pull/images")
         .prints("safe\n/var/lib/gocker/pull/images:\n\n/var/lib/gocker/pull/layers/sha256:");
     assert_nothing_half_done(&host);
