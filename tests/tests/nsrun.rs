@@ -1,6 +1,7 @@
 //! Tests of `nsrun`, alone: hand-written documents, and a root file system of busybox.
 
 mod bundle;
+mod cycles;
 mod exec;
 mod faults;
 mod hooks;

@@ -44,7 +44,7 @@ pub fn undo(roots: &StateRoot, id: &str) -> Result<()> {
     }
 }
 
-/// Ends and removes everything, in reverse order of its making; goes on when one step fails.
+/// Ends and removes everything, in reverse order of its making; goes on when one step fails, and then keeps the record.
 pub fn take_back(record: &Path, state: &State) -> Result<()> {
     let bundle = state.bundle.as_ref();
     let creator = bundle.and_then(|bundle| bundle.creator).filter(|creator| *creator != Life::own());
@@ -55,8 +55,9 @@ pub fn take_back(record: &Path, state: &State) -> Result<()> {
             Some(bundle) => cgroup::ask(&bundle.cgroups_path, Ask::Undo).map(drop),
             None => Ok(()),
         }),
-        Box::new(|| forget(record)),
     ])?;
+    // Last, and only then: what is still there is found by its record.
+    forget(record)?;
     // Each runs whatever became of the one before it (runtime-spec, runtime.md "Lifecycle").
     for failed in hooks::run_each(Kind::Poststop, state, Status::Stopped, 0) {
         log::warn(&failed);

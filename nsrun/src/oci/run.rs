@@ -7,7 +7,7 @@ use stage::Explain;
 
 use super::make::{self, Made, Paths, Way};
 use super::options::RunBundleOptions;
-use super::{bundle, delete};
+use super::{bundle, delete, log};
 use crate::container::hooks::{self, Kind};
 use crate::document::Source;
 use crate::gate::Gate;
@@ -46,8 +46,15 @@ pub fn run(roots: &StateRoot, options: &RunBundleOptions) -> Result<u8> {
     if (options.detach || options.keep) && ended.is_ok() {
         return ended;
     }
-    let left = delete::take_back(&record, &state).err();
-    ended.left(left.map(|left| format!("{left:#}")).into_iter().collect())
+    match (delete::take_back(&record, &state), ended) {
+        (Ok(()), ended) => ended,
+        // The command's own exit code stands.
+        (Err(left), Ok(code)) => {
+            log::warn(&left);
+            Ok(code)
+        }
+        (Err(left), ended) => ended.left(vec![format!("{left:#}")]),
+    }
 }
 
 /// Until the program runs.
