@@ -29,7 +29,7 @@ fn what_a_command_sees() {
         ),
         (&["-v", "/run/data:/data"], "cat /data/file", "inside"),
         (&["-v", "/run/data:/data:ro"], "touch /data/x 2>&1", "touch: /data/x: Read-only file system"),
-        (&["--add-host", "db:192.0.2.7"], "grep db /etc/hosts", "192.0.2.7\tdb"),
+        (&["--add-host", "db:192.0.2.7"], "grep -F 192.0.2.7 /etc/hosts", "192.0.2.7\tdb"),
         (
             &["--dns", "192.0.2.1", "--dns-search", "example.test", "--dns-option", "ndots:3"],
             "sort /etc/resolv.conf",
