@@ -34,6 +34,7 @@ mod tree;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use server::Layout;
 use tests::Host;
 use tests::images::{self, Compression, Tar};
 
@@ -100,9 +101,35 @@ fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, kind: tar::EntryType,
 }
 
 /// An image layout at this place of the host with one small file.
-fn small_layout(host: &Host, at: &str, content: &str) {
+fn small_layout(host: &Host, at: &str, content: &str) -> Layout {
     let tar = tar_with(|tar| append(tar, "file", tar::EntryType::Regular, content));
     images::layout(&host.path(at), "latest", &[(tar, Compression::Gzip)], &json!({"Cmd": ["x"]}));
+    Layout::at(host.path(at))
+}
+
+/// Bytes of the one file of [`large_layout`].
+const LARGE: usize = 300_000;
+
+/// An image layout at /run/oci with a file that is worth interrupting, and that nothing compresses.
+fn large_layout(host: &Host) -> Layout {
+    let mut seed = 1u64;
+    let mut noise = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + u8::try_from(seed >> 59).unwrap())
+    };
+    let content: String = (0..LARGE).map(|_| noise()).collect();
+    let tar = tar_with(|tar| append(tar, "file", tar::EntryType::Regular, &content));
+    images::layout(&host.path("/run/oci"), "latest", &[(tar, Compression::None)], &Value::Null);
+    Layout::at(host.path("/run/oci"))
+}
+
+/// The image of [`large_layout`] is here, and nothing else of it.
+#[track_caller]
+fn assert_whole(host: &Host, document: &Value) {
+    let file = host.path(&layer_paths(document)[0]).join("file");
+    assert_eq!(std::fs::metadata(file).unwrap().len(), LARGE as u64);
+    assert_nothing_half_done(host);
+    host.sh("ls /var/lib/gocker/pull/partial").prints("");
 }
 
 /// What the store has besides layers that are whole: nothing, after any pull.

@@ -4,29 +4,23 @@ mod auth;
 mod endpoint;
 mod failure;
 mod net;
+mod places;
 mod request;
 mod resume;
 mod retry;
 mod tls;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::HeaderMap;
 
-use crate::interrupt;
-use crate::reference::Reference;
-use crate::report::Report;
 pub use auth::{Credentials, LoginFile};
 use endpoint::Endpoint;
 use failure::{Again, Failure};
-use net::Net;
-use request::Requests;
-pub use resume::Resumed;
-use retry::Attempts;
+pub use places::{Places, Resource, try_login};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -58,85 +52,6 @@ pub struct Answer {
     pub media_type: Option<String>,
     /// `Docker-Content-Digest`.
     pub digest: Option<String>,
-}
-
-/// One registry or mirror, for one repository of it.
-pub struct Client {
-    net: Net,
-    requests: Arc<Requests>,
-    endpoint: Endpoint,
-}
-
-/// The ways that lead to a repository, in the order in which they are to be tried, on one network thread.
-pub fn clients(reference: &Reference, access: &Access, report: &Report) -> Result<Vec<Client>> {
-    let endpoints = endpoint::of(reference)?;
-    let net = Net::start()?;
-    let client = |endpoint: Endpoint| {
-        let requests = Arc::new(Requests::new(endpoint.clone(), access, report)?);
-        Ok(Client { net: net.clone(), requests, endpoint })
-    };
-    endpoints.into_iter().map(client).collect()
-}
-
-/// Shows these credentials to a registry.
-///
-/// # Errors
-/// It does not take them.
-pub fn try_login(domain: &str, credentials: Credentials, access: &Access, report: &Report) -> Result<()> {
-    let access = Access { credentials: Some(credentials), ..access.clone() };
-    let endpoint = Endpoint::new(&format!("{domain}/"), false, true)?;
-    let requests = Arc::new(Requests::new(endpoint.clone(), &access, report)?);
-    let client = Client { net: Net::start()?, requests, endpoint };
-    client.small("/v2/", &[], MAX_ANSWER).map(|_| ())
-}
-
-impl Client {
-    /// The repository's path there.
-    pub fn path(&self) -> &str {
-        &self.endpoint.path
-    }
-
-    /// What is connected to.
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-
-    /// The whole answer to a GET.
-    ///
-    /// # Errors
-    /// It has more than `limit` bytes, or is no success.
-    pub fn small(&self, path: &str, accept: &[&str], limit: u64) -> Result<Answer> {
-        let mut attempts = Attempts::new(self.requests.access.retries);
-        loop {
-            let failure = match self.small_once(path, accept, limit) {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            interrupt::check()?;
-            let Some(wait) = attempts.wait(failure.again) else { return Err(failure.into()) };
-            self.requests.report.retry(&failure.text, wait);
-            interrupt::pause(wait)?;
-        }
-    }
-
-    fn small_once(&self, path: &str, accept: &[&str], limit: u64) -> Result<Answer, Failure> {
-        let (requests, path, accept) = (Arc::clone(&self.requests), path.to_owned(), accept.join(", "));
-        self.net.wait(async move {
-            let response = requests.get(&path, &accept, 0).await?;
-            let media_type = header(response.headers(), CONTENT_TYPE.as_str());
-            let media_type =
-                media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
-            let digest = header(response.headers(), "docker-content-digest");
-            let bytes = read_paced(response, limit, requests.access.stall).await?;
-            Ok(Answer { bytes, media_type, digest })
-        })
-    }
-
-    /// The answer to a GET, as it comes, from byte `from` on; `size` bytes are expected in all.
-    pub fn stream(&self, path: &str, accept: &[&str], from: u64, size: u64) -> Resumed {
-        let what = (path.to_owned(), accept.join(", "));
-        Resumed::new(self.net.clone(), Arc::clone(&self.requests), what, from, size)
-    }
 }
 
 /// The body, as far as `limit`.

@@ -1,20 +1,22 @@
-//! A blob that is read through interruptions: each continues where the one before ended.
+//! A blob that is read through interruptions: each try continues where the one before ended, each place where the one
+//! before it has failed for good.
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::failure::{Again, Failure};
-use super::net::{Body, Net};
-use super::request::Requests;
+use super::net::Body;
+use super::places::{Place, Places, Resource};
 use super::retry::Attempts;
 use crate::interrupt;
 
 /// A body that ends only at its announced size, or for good.
 pub struct Resumed {
-    net: Net,
-    requests: Arc<Requests>,
-    path: String,
-    accept: String,
+    places: Places,
+    /// Which of them is asked.
+    place: usize,
+    what: Resource,
     at: u64,
     size: u64,
     body: Option<Body>,
@@ -22,16 +24,11 @@ pub struct Resumed {
 }
 
 impl Resumed {
-    /// The bytes of `path` from `at` on, of `size` in all.
-    pub fn new(
-        net: Net,
-        requests: Arc<Requests>,
-        (path, accept): (String, String),
-        at: u64,
-        size: u64,
-    ) -> Resumed {
-        let attempts = Attempts::new(requests.access.retries);
-        Resumed { net, requests, path, accept, at, size, body: None, attempts }
+    /// The bytes from `at` on, of `size` in all.
+    pub fn new(places: Places, what: Resource, at: u64, size: u64) -> Resumed {
+        let place = places.first();
+        let attempts = attempts(places.place(place));
+        Resumed { places, place, what, at, size, body: None, attempts }
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
@@ -49,17 +46,33 @@ impl Resumed {
     }
 
     fn open(&self) -> Result<Body, Failure> {
-        let (requests, path, accept, at) =
-            (Arc::clone(&self.requests), self.path.clone(), self.accept.clone(), self.at);
-        let (response, skip) = self.net.wait(async move {
+        let place = self.places.place(self.place);
+        let (path, accept, at) = (place.path(&self.what), self.what.accept.clone(), self.at);
+        let requests = Arc::clone(&place.requests);
+        let (response, skip) = place.net.wait(async move {
             let response = requests.get(&path, &accept, at).await?;
             let skip = skip(&response, at)?;
             Ok((response, skip))
         })?;
-        let mut body = self.net.body(response, self.requests.access.stall);
+        let mut body = place.net.body(response, place.requests.access.stall);
         discard(&mut body, skip)?;
         Ok(body)
     }
+
+    /// After a failure: how long to wait before the next try, here or at the next place.
+    fn again(&mut self, failure: &Failure) -> Option<Duration> {
+        if let Some(wait) = self.attempts.wait(failure.again) {
+            self.places.place(self.place).requests.report.retry(&failure.text, wait);
+            return Some(wait);
+        }
+        self.place = self.places.after(self.place, &failure.text)?;
+        self.attempts = attempts(self.places.place(self.place));
+        Some(Duration::ZERO)
+    }
+}
+
+fn attempts(place: &Place) -> Attempts {
+    Attempts::new(place.requests.access.retries)
 }
 
 /// A server that knows no ranges sends what is here once more: so many bytes of its answer are not wanted.
@@ -104,10 +117,9 @@ impl Read for Resumed {
                 Err(failure) => {
                     self.body = None;
                     interrupt::check().map_err(io::Error::other)?;
-                    let Some(wait) = self.attempts.wait(failure.again) else {
+                    let Some(wait) = self.again(&failure) else {
                         return Err(io::Error::other(anyhow::Error::from(failure)));
                     };
-                    self.requests.report.retry(&failure.text, wait);
                     interrupt::pause(wait).map_err(io::Error::other)?;
                 }
             }

@@ -1,28 +1,21 @@
 //! An image of a registry (distribution-spec, pull), or of a mirror of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::{Context, Result, bail};
 
 use crate::blob::{self, Stream};
 use crate::digest::Digest;
 use crate::fetch::{self, Blobs, Part};
 use crate::image::Image;
-use crate::interrupt;
 use crate::manifest::{self, ACCEPTED, Descriptor};
 use crate::platform::Platform;
 use crate::reference::{Reference, Version};
-use crate::registry::{self, Access, Answer, Client};
+use crate::registry::{Access, Answer, Places, Resource};
 use crate::report::Report;
 use crate::store::Store;
 
 /// One repository, wherever it is to be had.
 pub struct Repository {
-    /// Mirrors first.
-    clients: Vec<Client>,
-    /// The one that had the manifest.
-    chosen: AtomicUsize,
-    report: Report,
+    places: Places,
     /// Keeps what is small, so that it is fetched once.
     store: Option<Store>,
 }
@@ -36,15 +29,12 @@ pub struct Resolved {
 
 impl Blobs for Repository {
     fn blob(&self, what: &Descriptor, from: u64) -> Result<Stream> {
-        let client = self.client();
-        let path = format!("/v2/{}/blobs/{}", client.path(), what.digest);
-        Ok(Box::new(client.stream(&path, &[], from, what.size)))
+        let resource = Resource { name: format!("blobs/{}", what.digest), accept: String::new() };
+        Ok(Box::new(self.places.stream(resource, from, what.size)))
     }
 
     fn manifest(&self, what: &Descriptor) -> Result<Stream> {
-        let client = self.client();
-        let path = format!("/v2/{}/manifests/{}", client.path(), what.digest);
-        Ok(Box::new(client.stream(&path, &ACCEPTED, 0, what.size)))
+        Ok(Box::new(self.places.stream(manifest_of(&what.digest), 0, what.size)))
     }
 
     fn small(&self, what: &Descriptor, part: Part) -> Result<Vec<u8>> {
@@ -69,17 +59,12 @@ impl Blobs for Repository {
 impl Repository {
     /// Connects to nothing yet.
     pub fn of(reference: &Reference, access: &Access, report: &Report) -> Result<Repository> {
-        let clients = registry::clients(reference, access, report)?;
-        Ok(Repository { clients, chosen: AtomicUsize::new(0), report: report.clone(), store: None })
+        Ok(Repository { places: Places::of(reference, access, report)?, store: None })
     }
 
     /// Of several processes that want the same image one fetches its configuration, as with layers.
     pub fn keeping_in(self, store: &Store) -> Repository {
         Repository { store: Some(store.clone()), ..self }
-    }
-
-    fn client(&self) -> &Client {
-        &self.clients[self.chosen.load(Ordering::Relaxed)]
     }
 
     /// The image that the reference names.
@@ -96,7 +81,7 @@ impl Repository {
 
     /// The manifest or the index that the reference itself names.
     fn top(&self, reference: &Reference) -> Result<(Descriptor, Answer)> {
-        let answer = self.first_answer(&reference.version)?;
+        let answer = self.places.small(&manifest_of(&reference.version.bare()), manifest::MAX_BYTES)?;
         let top = Descriptor::of(answer.media_type.as_deref().unwrap_or_default(), &answer.bytes);
         if let Version::Digest(digest) = &reference.version {
             blob::check_digest(digest, &top.digest).context("manifest")?;
@@ -110,23 +95,8 @@ impl Repository {
         }
         Ok((top, answer))
     }
+}
 
-    /// The manifest of the first that has it: a mirror may lack an image, or be down.
-    fn first_answer(&self, version: &Version) -> Result<Answer> {
-        let version = version.bare();
-        let mut n = 0;
-        loop {
-            self.chosen.store(n, Ordering::Relaxed);
-            let client = self.client();
-            let path = format!("/v2/{}/manifests/{version}", client.path());
-            match client.small(&path, &ACCEPTED, manifest::MAX_BYTES) {
-                Err(error) if n + 1 < self.clients.len() => {
-                    interrupt::check()?;
-                    self.report.say(&format!("mirror {}: {error:#}", client.host()));
-                    n += 1;
-                }
-                answer => return answer,
-            }
-        }
-    }
+fn manifest_of(version: &dyn std::fmt::Display) -> Resource {
+    Resource { name: format!("manifests/{version}"), accept: ACCEPTED.join(", ") }
 }

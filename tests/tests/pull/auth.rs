@@ -108,8 +108,7 @@ fn a_token_server_hands_out_what_opens_docker_registry() {
 #[test]
 fn credentials_stay_with_their_host() {
     let host = Host::new();
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", "x");
     let layer = layout.layer();
     let store = Layout::at(host.path("/run/oci"));
     let elsewhere = Server::start(&host, move |request, stream| store.answer(request, stream));
@@ -179,8 +178,7 @@ fn certificates_are_checked() {
 
 /// A registry that wants `ada:lovelace`, and an image in it.
 fn guarded(host: &Host) -> Server {
-    small_layout(host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(host, "/run/oci", "x");
     Server::start(host, move |request, stream| {
         if request.header("authorization") == Some(ADA) && request.path == "/v2/" {
             respond(stream, "200 OK", &[], b"{}");
@@ -297,8 +295,7 @@ fn helpers_are_asked_for_their_registry_alone() {
 #[test]
 fn an_identity_token_is_for_the_token_server() {
     let host = Host::new();
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", "x");
     let tokens = Server::start(&host, |request, stream| {
         let form = "grant_type=refresh_token&client_id=gocker-pull&scope=repository%3Ax%3Apull&service=s&refresh_token=secret";
         if request.body == form && request.header("authorization").is_none() {
@@ -325,8 +322,7 @@ fn an_identity_token_is_for_the_token_server() {
 #[test]
 fn a_token_that_has_expired_is_replaced() {
     let host = Host::new();
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", "x");
     let count = std::sync::atomic::AtomicUsize::new(0);
     let tokens = Server::start(&host, move |_, stream| {
         let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

@@ -6,7 +6,7 @@ use tests::Host;
 use tests::images::{self, Compression};
 use tests::registry::Registry;
 
-use super::server::{Layout, Server, respond};
+use super::server::{Answered, Layout, Server, respond};
 use super::{append, assert_nothing_half_done, small_layout, tar_with};
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -82,16 +82,11 @@ fn only_root_unpacks() {
 #[track_caller]
 fn served_instead(change: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static, why: &str) {
     let host = Host::new();
-    small_layout(&host, "/run/oci", &"content ".repeat(1000));
-    let layout = Layout::at(host.path("/run/oci"));
-    let layer = layout.layer();
-    let digest = layer.clone();
-    let server = Server::start(&host, move |request, stream| {
-        if request.path.ends_with(&layer) {
-            respond(stream, "200 OK", &[], &change(layout.blob(&layer).unwrap()));
-        } else {
-            layout.answer(request, stream);
-        }
+    let layout = small_layout(&host, "/run/oci", &"content ".repeat(1000));
+    let digest = layout.layer();
+    let server = layout.serve_but(&host, move |_, _, stream, blob| {
+        respond(stream, "200 OK", &[], &change(blob.to_vec()));
+        Answered::Yes
     });
     let name = format!("{}/x", server.address);
     host.run(&["pull", "-q", "--retry=0", &name])
@@ -108,8 +103,7 @@ fn a_layer_with_other_content_is_refused() {
         blob
     };
     let host = Host::new();
-    small_layout(&host, "/run/oci", &"content ".repeat(1000));
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", &"content ".repeat(1000));
     let flipped = images::digest(&flip(layout.blob(&layout.layer()).unwrap()));
     served_instead(flip, &format!("digest mismatch: content is {flipped}"));
     // The size is looked at, too: what is too long is cut off, whatever it would hash to.

@@ -16,8 +16,7 @@ fn pulled(host: &Host) -> (Server, Value) {
         (tar_with(|tar| append(tar, "file", tar::EntryType::Regular, content)), Compression::Gzip)
     };
     images::layout(&host.path("/run/oci"), "latest", &[layer("one"), layer("two")], &json!({"Cmd": ["x"]}));
-    let layout = Layout::at(host.path("/run/oci"));
-    let server = Server::start(host, move |request, stream| layout.answer(request, stream));
+    let server = Layout::at(host.path("/run/oci")).serve(host);
     let document = host.run(&["pull", "-q", &format!("{}/x", server.address)]).json();
     (server, document)
 }

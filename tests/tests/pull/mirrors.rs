@@ -1,19 +1,24 @@
 //! registries.conf, and proxies.
 
+use serde_json::{Value, json};
 use tests::Host;
 
-use super::server::{Layout, Server, respond};
-use super::small_layout;
+use super::server::{Answered, Layout, Request, Server, respond, respond_in_part};
+use super::{assert_whole, large_layout, small_layout};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A server with an image at repository `path`.
 fn serving(host: &Host, at: &str, content: &str) -> Server {
-    small_layout(host, at, content);
-    let layout = Layout::at(host.path(at));
-    Server::start(host, move |request, stream| layout.answer(request, stream))
+    small_layout(host, at, content).serve(host)
 }
 
 fn pull(host: &Host, words: &[&str]) -> tests::Output {
-    let mut command = host.command(&[&["pull", "--retry=0"], words].concat());
+    patient_pull(host, &[&["--retry=0"], words].concat())
+}
+
+fn patient_pull(host: &Host, words: &[&str]) -> tests::Output {
+    let mut command = host.command(&[&["pull"], words].concat());
     command.env("CONTAINERS_REGISTRIES_CONF", "/run/registries.conf");
     tests::host::finish(command, None)
 }
@@ -57,6 +62,92 @@ fn mirrors_are_tried_in_order_for_any_registry() {
     assert!(
         asked.iter().any(|url| url.contains(&empty.address))
             && asked.iter().any(|url| url.contains(&mirror.address))
+    );
+}
+
+/// A mirror and its registry, `registry.example.com`.
+fn configure_mirror(host: &Host, mirror: &Server, registry: &Server) {
+    let text = format!(
+        "[[registry]]\nprefix = \"registry.example.com\"\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        registry.address, mirror.address
+    );
+    configure(host, &text);
+}
+
+#[test]
+fn the_registry_goes_on_where_a_mirror_has_failed() {
+    let host = Host::new();
+    let mirror = large_layout(&host).serve_but(&host, |n, _, stream, blob| {
+        if n == 0 {
+            respond_in_part(stream, blob, 150_000);
+        } else {
+            respond(stream, "503 Service Unavailable", &[], b"");
+        }
+        Answered::Yes
+    });
+    let registry = Layout::at(host.path("/run/oci")).serve(&host);
+    configure_mirror(&host, &mirror, &registry);
+    let output = patient_pull(&host, &["--retry=1", "registry.example.com/x"])
+        .code(0)
+        .says("; trying again in 0.2 s\n");
+    let url = format!("http://{}/v2/x/blobs/{}", mirror.address, Layout::at(host.path("/run/oci")).layer());
+    let output = output.says(&format!("mirror {}: GET {url}: 503 Service Unavailable\n", mirror.address));
+    assert_whole(&host, &serde_json::from_str(&output.stdout).unwrap());
+    // The registry sends nothing but what is missing.
+    assert_eq!(registry.requests().iter().map(Request::range).collect::<Vec<_>>(), [Some(150_000)]);
+    assert_eq!(mirror.blobs().filter_map(|request| request.range()).collect::<Vec<_>>(), [150_000]);
+}
+
+#[test]
+fn a_mirror_may_lack_any_part_of_an_image() {
+    // The manifest for the platform, the configuration, a layer: what the mirror lacks the registry has.
+    let host = Host::new();
+    small_layout(&host, "/run/oci", "x");
+    let layout = || Layout::at(host.path("/run/oci"));
+    let manifest: Value = serde_json::from_slice(&layout().blob(&layout().manifest()).unwrap()).unwrap();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": layout().manifest(),
+        "size": layout().blob(&layout().manifest()).unwrap().len(), "platform": {"os": "linux", "architecture": "amd64"}}]});
+    let parts =
+        [layout().manifest(), manifest["config"]["digest"].as_str().unwrap().to_owned(), layout().layer()];
+    for part in parts {
+        let (all, lacked, index) = (layout(), part.clone(), index.to_string());
+        let mirror = Server::start(&host, move |request, stream| {
+            if request.path.ends_with("/latest") {
+                respond(stream, "200 OK", &[("Content-Type", INDEX)], index.as_bytes());
+            } else if request.path.ends_with(&lacked) {
+                respond(stream, "404 Not Found", &[], b"");
+            } else {
+                all.answer(request, stream);
+            }
+        });
+        let registry = layout().serve(&host);
+        configure_mirror(&host, &mirror, &registry);
+        pull(&host, &["--pull=always", "registry.example.com/x"])
+            .code(0)
+            .says(&format!("/{part}: 404 Not Found\n"));
+        assert!(registry.paths()[0].ends_with(&part), "{:?}", registry.paths());
+        host.run(&["pull", "rm", "registry.example.com/x", "-f"]).ok();
+    }
+}
+
+#[test]
+fn what_all_places_lack_is_the_last_ones_word() {
+    let host = Host::new();
+    let lacking = |_: usize, _: &Request, stream: &mut std::net::TcpStream, _: &[u8]| {
+        respond(stream, "404 Not Found", &[], b"");
+        Answered::Yes
+    };
+    let mirror = small_layout(&host, "/run/oci", "x").serve_but(&host, lacking);
+    let registry = Layout::at(host.path("/run/oci")).serve_but(&host, lacking);
+    configure_mirror(&host, &mirror, &registry);
+    let layer = Layout::at(host.path("/run/oci")).layer();
+    pull(&host, &["-q", "registry.example.com/x"]).fails(
+        1,
+        &format!(
+            "pull: cannot pull registry.example.com/x:latest: layer {layer}: GET http://{}/v2/x/blobs/{layer}: 404 Not Found\n",
+            registry.address
+        ),
     );
 }
 

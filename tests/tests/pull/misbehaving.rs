@@ -7,7 +7,7 @@ use tar::EntryType::{Char, Regular};
 use tests::Host;
 use tests::images::{self, Compression::Gzip, Compression::None as Plain};
 
-use super::server::{Layout, Request, Server, hang, respond, respond_in_part};
+use super::server::{Answered, Request, Server, hang, respond, respond_in_part};
 use super::{append, assert_nothing_half_done, header, host_with, small_layout, tar_with};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -43,15 +43,9 @@ fn manifests(
 
 /// A registry with a small image whose layer is answered like this.
 fn layers(host: &Host, answer: impl Fn(&mut std::net::TcpStream, &[u8]) + Send + Sync + 'static) -> Server {
-    small_layout(host, "/run/oci", &"content ".repeat(1000));
-    let layout = Layout::at(host.path("/run/oci"));
-    let layer = layout.layer();
-    Server::start(host, move |request, stream| {
-        if request.path.ends_with(&layer) {
-            answer(stream, &layout.blob(&layer).unwrap());
-        } else {
-            layout.answer(request, stream);
-        }
+    small_layout(host, "/run/oci", &"content ".repeat(1000)).serve_but(host, move |_, _, stream, blob| {
+        answer(stream, blob);
+        Answered::Yes
     })
 }
 
@@ -195,8 +189,7 @@ fn layers_without_number_are_refused() {
 fn urls_of_foreign_layers_are_not_followed() {
     let host = Host::new();
     let elsewhere = Server::start(&host, |_, stream| respond(stream, "200 OK", &[], b"evil"));
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", "x");
     let mut manifest: Value = serde_json::from_slice(&layout.blob(&layout.manifest()).unwrap()).unwrap();
     manifest["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
     manifest["layers"][0]["urls"] = json!([format!("http://{}/layer", elsewhere.address)]);
@@ -309,6 +302,10 @@ fn names_of_64_kib_are_refused() {
     assert_nothing_half_done(&host);
 }
 
+fn without_openat2(host: &Host) -> tests::Output {
+    host.sh("exec strace -f -qq -o /dev/null -e inject=openat2:error=ENOSYS pull oci:/run/oci")
+}
+
 /// A kernel before 5.6, or a sandbox, has no openat2(2): names are then resolved step by step, with the same outcome.
 #[test]
 fn names_stay_inside_without_openat2() {
@@ -324,18 +321,7 @@ fn names_stay_inside_without_openat2() {
         append(tar, "a/b/c", Regular, "x");
     });
     let host = host_with(&[(tar, Gzip)]);
-    host.run(&[
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=openat2:error=ENOSYS",
-        "pull",
-        "oci:/run/oci",
-    ])
-    .ok();
+    without_openat2(&host).ok();
     host.sh("cd /var/lib/gocker/pull/layers/sha256/* && find . -type f | LC_ALL=C sort | tr '\\n' ' '")
         .prints("./a/b/c ./hard ./usr/lib/in ./usr/lib/in2 ./usr/lib/in3 ");
     let evil = tar_with(|tar| {
@@ -344,19 +330,7 @@ fn names_stay_inside_without_openat2() {
     });
     let host = host_with(&[(evil, Gzip)]);
     host.sh("mkdir /run/outside").ok();
-    host.run(&[
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=openat2:error=ENOSYS",
-        "pull",
-        "oci:/run/oci",
-    ])
-    .code(1)
-    .says("cannot unpack link/file: open link: No such file or directory");
+    without_openat2(&host).code(1).says("cannot unpack link/file: open link: No such file or directory");
     host.sh("ls /run/outside").prints("");
     let around = tar_with(|tar| {
         append(tar, "a", tar::EntryType::Symlink, "b");
@@ -364,17 +338,5 @@ fn names_stay_inside_without_openat2() {
         append(tar, "a/file", Regular, "x");
     });
     let host = host_with(&[(around, Gzip)]);
-    host.run(&[
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=openat2:error=ENOSYS",
-        "pull",
-        "oci:/run/oci",
-    ])
-    .code(1)
-    .says("Too many levels of symbolic links");
+    without_openat2(&host).code(1).says("Too many levels of symbolic links");
 }

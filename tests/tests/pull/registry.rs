@@ -1,14 +1,12 @@
 //! Images of registries: docker-registry, and servers with tricks.
 
-use std::io::Write;
-
 use serde_json::json;
 use tar::EntryType::Regular;
 use tests::Host;
 use tests::images::{self, Compression};
 use tests::registry::Registry;
 
-use super::server::{Layout, Server, respond};
+use super::server::{Answered, Layout, Server, hang, respond, respond_in_part};
 use super::{append, assert_nothing_half_done, lasting, layer_paths, small_layout, tar_with};
 
 #[test]
@@ -241,11 +239,9 @@ fn an_image_without_an_index_must_be_of_the_platform_that_was_asked_for() {
 #[test]
 fn redirects_are_followed_but_not_for_ever() {
     let host = Host::new();
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", "x");
     let layer = layout.layer();
-    let store = Layout::at(host.path("/run/oci"));
-    let elsewhere = Server::start(&host, move |request, stream| store.answer(request, stream));
+    let elsewhere = Layout::at(host.path("/run/oci")).serve(&host);
     let target = format!("http://{}", elsewhere.address);
     let server = Server::start(&host, move |request, stream| {
         if let Some(rest) = request.path.strip_prefix("/v2/loop") {
@@ -275,17 +271,11 @@ fn redirects_are_followed_but_not_for_ever() {
 #[test]
 fn a_signal_ends_a_download_at_once() {
     let host = Host::new();
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
-    let layer = layout.layer();
     // It sends a part of the layer, and no more until the other side goes.
-    let server = Server::start(&host, move |request, stream| {
-        if request.path.ends_with(&layer) {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n\x1f\x8b").unwrap();
-            std::io::copy(stream, &mut std::io::sink()).ok();
-        } else {
-            layout.answer(request, stream);
-        }
+    let server = small_layout(&host, "/run/oci", "x").serve_but(&host, |_, _, stream, blob| {
+        respond_in_part(stream, blob, 2);
+        hang(stream);
+        Answered::Yes
     });
     for signal in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGINT] {
         let mut running = host.start(&[
@@ -309,10 +299,9 @@ fn a_signal_ends_a_download_at_once() {
 #[test]
 fn the_work_is_told_as_it_is_asked_for() {
     let host = Host::new();
-    small_layout(&host, "/run/oci", "x");
-    let layout = Layout::at(host.path("/run/oci"));
+    let layout = small_layout(&host, "/run/oci", "x");
     let layer = layout.layer();
-    let server = Server::start(&host, move |request, stream| layout.answer(request, stream));
+    let server = layout.serve(&host);
     let name = format!("{}/x", server.address);
     let pull = |words: &[&str]| {
         host.run(&["pull", "rm", "-f", &name]);

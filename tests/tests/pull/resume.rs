@@ -5,67 +5,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::Host;
-use tests::images::{self, Compression};
 
-use super::server::{Layout, Request, Server, hang, respond, respond_in_part};
-use super::{append, assert_nothing_half_done, layer_paths, tar_with};
+use super::server::{Answered, Server, hang, respond, respond_in_part};
+use super::{assert_whole, large_layout};
 
 /// Bytes of the layer that come at first.
 const HALF: usize = 150_000;
 
-/// An image of one layer that is not to be compressed any more.
-fn large_layout(host: &Host) -> Layout {
-    let mut seed = 1u64;
-    let mut noise = || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b' ' + u8::try_from(seed >> 59).unwrap())
-    };
-    let content: String = (0..300_000).map(|_| noise()).collect();
-    let tar = tar_with(|tar| append(tar, "file", tar::EntryType::Regular, &content));
-    images::layout(&host.path("/run/oci"), "latest", &[(tar, Compression::None)], &Value::Null);
-    Layout::at(host.path("/run/oci"))
-}
-
-/// A registry with that image; `trick` answers the n-th request for its layer, or leaves that to the registry.
-fn tricky(
-    host: &Host,
-    trick: impl Fn(usize, &Request, &mut std::net::TcpStream, &[u8]) -> bool + Send + Sync + 'static,
-) -> Server {
-    let layout = large_layout(host);
-    let (layer, count) = (layout.layer(), AtomicUsize::new(0));
-    let blob = layout.blob(&layer).unwrap();
-    Server::start(host, move |request, stream| {
-        let tricked = request.path.ends_with(&layer)
-            && trick(count.fetch_add(1, Ordering::SeqCst), request, stream, &blob);
-        if !tricked {
-            layout.answer(request, stream);
-        }
-    })
-}
-
 /// The first bytes that the requests for the layer asked for.
 fn ranges(server: &Server) -> Vec<Option<usize>> {
-    let layers = server.requests().into_iter().filter(|request| request.path.contains("/blobs/"));
     // The configuration is a blob, too, and the first.
-    layers.skip(1).map(|request| request.range()).collect()
-}
-
-#[track_caller]
-fn assert_whole(host: &Host, document: &Value) {
-    let file = host.path(&layer_paths(document)[0]).join("file");
-    assert_eq!(std::fs::metadata(file).unwrap().len(), 300_000);
-    assert_nothing_half_done(host);
-    host.sh("ls /var/lib/gocker/pull/partial").prints("");
+    server.blobs().skip(1).map(|request| request.range()).collect()
 }
 
 #[test]
 fn a_dropped_connection_goes_on_where_it_ended() {
     let host = Host::new();
-    let server = tricky(&host, |n, _, stream, blob| {
-        if n == 0 {
-            respond_in_part(stream, blob, HALF);
-        }
-        n == 0
+    let server = large_layout(&host).serve_but_once(&host, |stream, blob| {
+        respond_in_part(stream, blob, HALF);
     });
     let output =
         host.run(&["pull", &format!("{}/x", server.address)]).code(0).says("; trying again in 0.2 s\n");
@@ -84,13 +41,13 @@ fn a_dropped_connection_goes_on_where_it_ended() {
 #[test]
 fn a_server_without_ranges_sends_all_of_it_again() {
     let host = Host::new();
-    let server = tricky(&host, |n, _, stream, blob| {
+    let server = large_layout(&host).serve_but(&host, |n, _, stream, blob| {
         if n == 0 {
             respond_in_part(stream, blob, HALF);
         } else {
             respond(stream, "200 OK", &[], blob);
         }
-        true
+        Answered::Yes
     });
     let document = host.run(&["pull", "-q", &format!("{}/x", server.address)]).json();
     assert_whole(&host, &document);
@@ -100,13 +57,13 @@ fn a_server_without_ranges_sends_all_of_it_again() {
 #[test]
 fn a_range_that_was_not_asked_for_is_refused() {
     let host = Host::new();
-    let server = tricky(&host, |n, _, stream, blob| {
+    let server = large_layout(&host).serve_but(&host, |n, _, stream, blob| {
         if n == 0 {
             respond_in_part(stream, blob, HALF);
         } else {
             respond(stream, "206 Partial Content", &[("Content-Range", "bytes 5-9/10")], b"evil!");
         }
-        true
+        Answered::Yes
     });
     host.run(&["pull", "-q", &format!("{}/x", server.address)])
         .code(1)
@@ -129,12 +86,9 @@ fn wait_for_half(host: &Host) {
 fn what_came_before_a_signal_or_a_death_is_kept() {
     for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGTERM] {
         let host = Host::new();
-        let server = tricky(&host, |n, _, stream, blob| {
-            if n == 0 {
-                respond_in_part(stream, blob, HALF);
-                hang(stream);
-            }
-            n == 0
+        let server = large_layout(&host).serve_but_once(&host, |stream, blob| {
+            respond_in_part(stream, blob, HALF);
+            hang(stream);
         });
         let name = format!("{}/x", server.address);
         let running = host.start(&["pull", "-q", &name]);
@@ -155,11 +109,8 @@ fn what_came_before_a_signal_or_a_death_is_kept() {
 #[test]
 fn what_was_kept_is_verified() {
     let host = Host::new();
-    let server = tricky(&host, |n, _, stream, blob| {
-        if n == 0 {
-            respond_in_part(stream, blob, HALF);
-        }
-        n == 0
+    let server = large_layout(&host).serve_but_once(&host, |stream, blob| {
+        respond_in_part(stream, blob, HALF);
     });
     let name = format!("{}/x", server.address);
     host.run(&["pull", "-q", "--retry=0", &name]).code(1);
@@ -188,12 +139,9 @@ fn what_was_kept_is_verified() {
 #[test]
 fn a_connection_that_stalls_is_given_up() {
     let host = Host::new();
-    let server = tricky(&host, |n, _, stream, blob| {
-        if n == 0 {
-            respond_in_part(stream, blob, HALF);
-            hang(stream);
-        }
-        n == 0
+    let server = large_layout(&host).serve_but_once(&host, |stream, blob| {
+        respond_in_part(stream, blob, HALF);
+        hang(stream);
     });
     let output = host
         .run(&["pull", "--stall=1", &format!("{}/x", server.address)])

@@ -159,10 +159,9 @@ fn an_image_is_inspected_where_it_is() {
     assert_eq!(found["manifest"]["layers"].as_array().unwrap().len(), 3);
     assert_eq!(found["layers"][1]["unpacked"], 1);
     // One that is only in a registry is not fetched.
-    small_layout(&host, "/run/remote", "remote");
-    let layout = Layout::at(host.path("/run/remote"));
+    let layout = small_layout(&host, "/run/remote", "remote");
     let layer = layout.layer();
-    let server = Server::start(&host, move |request, stream| layout.answer(request, stream));
+    let server = layout.serve(&host);
     let found = host.run(&["pull", "inspect", &format!("{}/x", server.address)]).json();
     assert_eq!((&found["here"], &found["layers"][0]["digest"]), (&json!(false), &json!(layer)));
     assert!(server.paths().iter().all(|path| !path.ends_with(&layer)));

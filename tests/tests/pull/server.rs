@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -24,9 +25,7 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
-}
 
-impl Request {
     /// The first byte of the range that is asked for.
     pub fn range(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
@@ -68,6 +67,11 @@ impl Server {
     /// What has been asked for so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// The requests for blobs so far.
+    pub fn blobs(&self) -> impl Iterator<Item = Request> {
+        self.requests().into_iter().filter(|request| request.path.contains("/blobs/"))
     }
 
     /// The paths that have been asked for so far.
@@ -148,6 +152,13 @@ pub fn hang(stream: &mut TcpStream) {
     std::io::copy(stream, &mut std::io::sink()).ok();
 }
 
+/// Whether a request has had its answer, such as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    Yes,
+    No,
+}
+
 /// An OCI layout as a registry serves it: repository `x`, tag `latest`.
 pub struct Layout {
     dir: std::path::PathBuf,
@@ -180,6 +191,43 @@ impl Layout {
             serde_json::from_slice(&self.blob(&self.manifest()).unwrap()).unwrap();
         let layers = manifest["layers"].as_array().unwrap().iter();
         layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Serves it.
+    pub fn serve(self, host: &Host) -> Server {
+        Server::start(host, move |request, stream| self.answer(request, stream))
+    }
+
+    /// Serves it, but for its first layer: `trick` answers the n-th request for that, or leaves it to be answered.
+    pub fn serve_but(
+        self,
+        host: &Host,
+        trick: impl Fn(usize, &Request, &mut TcpStream, &[u8]) -> Answered + Send + Sync + 'static,
+    ) -> Server {
+        let (layer, count) = (self.layer(), AtomicUsize::new(0));
+        let blob = self.blob(&layer).unwrap();
+        Server::start(host, move |request, stream| {
+            let left = !request.path.ends_with(&layer)
+                || trick(count.fetch_add(1, Ordering::SeqCst), request, stream, &blob) == Answered::No;
+            if left {
+                self.answer(request, stream);
+            }
+        })
+    }
+
+    /// Serves it, but for the first answer of its first layer.
+    pub fn serve_but_once(
+        self,
+        host: &Host,
+        trick: impl Fn(&mut TcpStream, &[u8]) + Send + Sync + 'static,
+    ) -> Server {
+        self.serve_but(host, move |n, _, stream, blob| {
+            if n > 0 {
+                return Answered::No;
+            }
+            trick(stream, blob);
+            Answered::Yes
+        })
     }
 
     /// Answers as a registry without any trick.
