@@ -65,41 +65,70 @@ const PEERS: [Peer; 3] = [
     },
 ];
 
+const START_DOCKER: &str = "
+    dockerd --bridge none --iptables=false --storage-driver overlay2 --data-root /run/dd --exec-root /run/de \\
+        --pidfile /run/d.pid -H unix:///run/d.sock > /run/d.log 2>&1 &
+    for try in $(seq 100); do
+        docker -H unix:///run/d.sock info > /dev/null 2>&1 && exit
+        sleep 0.2
+    done
+    cat /run/d.log >&2; exit 1";
+const STOP_DOCKER: &str = "
+    kill $(cat /run/d.pid)
+    while test -e /run/d.pid; do sleep 0.1; done
+    umount -R /run/p 2> /dev/null; true";
+
 fn main() {
     let host = Host::new();
     host.sh("mkdir -p /run/registry && mount -t tmpfs tmpfs /run/registry").ok();
     let registry = Registry::start(&host, "/run/registry", "");
     let names = push_images(&host, &registry);
-    let docker = host.sh(
-        "dockerd --bridge none --iptables=false --storage-driver overlay2 --data-root /run/dd --exec-root /run/de --pidfile /run/d.pid \
-         -H unix:///run/d.sock > /run/d.log 2>&1 & n=0; until docker -H unix:///run/d.sock info > /dev/null 2>&1; do \
-         n=$((n + 1)); test $n -lt 2000 || exit 1; done",
-    );
+    host.sh(START_DOCKER).ok();
     for name in names {
-        let image = format!("{REGISTRY}/{name}:latest");
-        let ours = median(&host, &OURS, &image);
-        let memory = peak(&host, &image);
-        println!("{name}: pull {ours:.3} s, peak {memory} KiB (aim: 32768, {})", verdict(memory <= 32 << 10));
-        for peer in &PEERS {
-            if (peer.name == "docker" && docker.code != 0) || (name.ends_with("-zstd") && !peer.zstd) {
-                println!("    {:8} cannot", peer.name);
-                continue;
-            }
-            let theirs = median(&host, peer, &image);
-            let ratio = ours / theirs;
-            let reached = verdict(ratio <= peer.at_most);
-            println!(
-                "    {:8} {theirs:.3} s, ratio {ratio:.2} (aim: {}, {reached})",
-                peer.name, peer.at_most
-            );
-        }
+        race(&host, name);
     }
     let here = median_here(&host, &format!("{REGISTRY}/busybox:latest"));
     println!("an image that is here: {here:.2} ms (aim: 10, {})", verdict(here <= 10.0));
-    host.sh("kill $(cat /run/d.pid); while test -e /run/d.pid; do sleep 0.1; done; umount -R /run/p 2>/dev/null; true").ok();
+    host.sh(STOP_DOCKER).ok();
     drop(registry);
-    // What the peers leave is not ours to check.
-    std::mem::forget(host.settled());
+    // What the peers leave on the throwaway host goes with it.
+    drop(host.settled());
+}
+
+/// Everybody pulls the image, in turns.
+fn race(host: &Host, name: &str) {
+    let image = format!("{REGISTRY}/{name}:latest");
+    let peers = PEERS.iter().filter(|peer| peer.zstd || !name.ends_with("-zstd"));
+    let racers: Vec<&Peer> = std::iter::once(&OURS).chain(peers).collect();
+    let mut times = vec![Vec::new(); racers.len()];
+    for _ in 0..ROUNDS {
+        for (racer, times) in racers.iter().zip(&mut times) {
+            host.run(&["bash", "-c", racer.reset, "sh", &image]);
+            let begin = Instant::now();
+            host.run(&["bash", "-c", racer.pull, "sh", &image]).ok();
+            times.push(begin.elapsed().as_secs_f64());
+        }
+    }
+    for racer in &racers {
+        host.run(&["bash", "-c", racer.reset, "sh", &image]);
+    }
+    let medians: Vec<f64> = times.into_iter().map(median).collect();
+    let memory = peak(host, &image);
+    let reached = verdict(memory <= 32 << 10);
+    println!("{name}: pull {:.3} s, peak {memory} KiB (aim: 32768, {reached})", medians[0]);
+    for (peer, theirs) in racers.iter().zip(&medians).skip(1) {
+        let (ratio, aim) = (medians[0] / theirs, peer.at_most);
+        println!(
+            "    {:8} {theirs:.3} s, ratio {ratio:.2} (aim: {aim}, {})",
+            peer.name,
+            verdict(ratio <= aim)
+        );
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 fn verdict(reached: bool) -> &'static str {
@@ -149,21 +178,6 @@ fn renamed(tree: &Path, paths: &str, n: usize) -> Vec<u8> {
     let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(tree).output().unwrap();
     assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
-}
-
-/// Seconds from nothing to an unpacked image.
-fn median(host: &Host, peer: &Peer, image: &str) -> f64 {
-    let mut times: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            host.run(&["bash", "-c", peer.reset, "sh", image]);
-            let begin = Instant::now();
-            host.run(&["bash", "-c", peer.pull, "sh", image]).ok();
-            begin.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    host.run(&["bash", "-c", peer.reset, "sh", image]);
-    times[ROUNDS / 2]
 }
 
 /// The largest resident size of a cold pull, in KiB.
