@@ -21,7 +21,7 @@ FUZZ_NEEDS  := $(BUILD_NEEDS) g++
 # What the tests check with: other people's tools.
 TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr bsdutils curl containernetworking-plugins cpio crun debootstrap docker-registry e2fsprogs iproute2 \
                iptables iputils-ping jq kmod libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema \
-               qemu-system-x86 runc shellcheck skopeo strace umoci util-linux zstd
+               keyutils qemu-system-x86 runc shellcheck skopeo strace umoci util-linux zstd
 
 .PHONY: all demo test test-guest bench fuzz lint install clean
 all: build

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::publish::Publish;
 use crate::subnet::{Mac, Subnet};
 use crate::subnet6::Subnet6;
-use crate::{exec, gc, ls, manage, network, record, repair, setup, stats};
+use crate::{exec, gc, ls, manage, members, network, record, repair, setup, stats};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +59,13 @@ pub enum Network {
 impl Default for Network {
     fn default() -> Network {
         Network::Named(network::DEFAULT.to_owned())
+    }
+}
+
+impl Network {
+    /// Made with `netns network create`.
+    fn is_user_made(&self) -> bool {
+        matches!(self, Network::Named(name) if name != network::DEFAULT)
     }
 }
 
@@ -116,6 +123,12 @@ pub struct Setup {
     /// Largest packet of the container's interface, in bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65535))]
     pub mtu: Option<u32>,
+    /// Host name of the container, and a name of it on its network
+    #[arg(long, value_name = "NAME", value_parser = members::name)]
+    pub hostname: Option<String>,
+    /// A name of the container for the others on its network, if that is not "bridge"
+    #[arg(long, value_name = "NAME", value_parser = members::name)]
+    pub network_alias: Vec<String>,
     /// Publish a port: [hostIP:][hostPort[-range]:]containerPort[-range][/tcp|udp|sctp], as docker's
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
@@ -249,6 +262,14 @@ fn set_up(mut wanted: Setup, dirs: &Dirs) -> Result<()> {
 
 /// Fills in what the environment says, and checks that the options go together.
 fn complete(wanted: &mut Setup) -> Result<()> {
+    if wanted.hostname.is_some() && matches!(wanted.network, Network::Host | Network::Container(_)) {
+        bail!("cannot use --hostname: with --network={} the host name is another's", wanted.network);
+    }
+    if !wanted.network_alias.is_empty() && !wanted.network.is_user_made() {
+        bail!(
+            "cannot use --network-alias: network-scoped aliases are only supported for user-defined networks"
+        );
+    }
     let Network::Named(name) = &wanted.network else {
         let options = [
             (wanted.ip.is_some(), "--ip", "has an address"),

@@ -20,6 +20,7 @@ mod listening;
 mod lock;
 mod ls;
 mod manage;
+mod members;
 mod netlink;
 mod network;
 mod nft;

@@ -9,6 +9,7 @@ use stage::{Explain, Id};
 use crate::dirs::Dirs;
 use crate::link::{self, Link};
 use crate::lock::Lock;
+use crate::members::Members;
 use crate::network::{Definition, check_name, free_bridge};
 use crate::nft::Firewall;
 use crate::rtnl::Rtnl;
@@ -49,6 +50,8 @@ pub struct Shown {
 #[derive(Serialize)]
 struct Member {
     id: Id,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<Ipv4Addr>,
 }
@@ -127,6 +130,9 @@ pub fn remove(dirs: &Dirs, name: &str) -> Result<()> {
         bridge::remove(&rtnl, &network.bridge)?;
         rebuild::table(&rtnl, &Firewall::open()?, dirs)?;
     }
+    if let Some(members) = Members::of(&dirs.records, name) {
+        members.remove()?;
+    }
     dirs.networks.remove(name)
 }
 
@@ -148,8 +154,9 @@ pub fn inspect(dirs: &Dirs, name: &str) -> Result<Shown> {
     let address = |id: &Id| Link::all(&links).find(|link| link.name == veth::name(id))?.lease();
     let mut containers = Vec::new();
     for id in record::ids(&dirs.records)? {
-        if record::read(&dirs.records, &id).is_some_and(|record| record.network.as_deref() == Some(name)) {
-            containers.push(Member { address: address(&id), id });
+        let record = record::read(&dirs.records, &id);
+        if let Some(record) = record.filter(|record| record.network.as_deref() == Some(name)) {
+            containers.push(Member { address: address(&id), names: record.names, id });
         }
     }
     Ok(Shown { definition, containers })

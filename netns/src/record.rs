@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use stage::{Durability, Explain, Id, Undo, attempt_all, make_private_dir, replace_file};
 
+use crate::members::Members;
 use crate::nft::Firewall;
 use crate::publish::Mapping;
 use crate::rtnl::Rtnl;
@@ -32,6 +33,9 @@ pub struct Record {
     /// The address of IPv6, where it does not follow from that of IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip6: Option<Ipv6Addr>,
+    /// What the others on the network call it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<Mapping>,
 }
@@ -93,6 +97,12 @@ pub fn undo(records: &Path, id: &Id) -> Result<()> {
         Box::new(|| match record.as_ref().is_some_and(|record| record.netns.is_some()) {
             true => veth::remove(&Rtnl::open()?, id),
             false => Ok(()),
+        }),
+        Box::new(|| {
+            match record.as_ref().and_then(|record| Members::of(records, record.network.as_ref()?)) {
+                Some(members) => members.leave(id),
+                None => Ok(()),
+            }
         }),
         Box::new(|| pin::remove(id)),
         Box::new(|| remove(&records.join(id.as_str()))),

@@ -29,6 +29,10 @@ pub struct Network {
     netns: Option<PathBuf>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     port_mappings: Vec<Mapping>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,12 +62,28 @@ impl Network {
     /// A network without interfaces of ours: none at all, or, without a path, the caller's.
     pub fn bare(netns: Option<PathBuf>, dns: Resolv) -> Network {
         let (interfaces, ips, routes) = (Vec::new(), Vec::new(), Vec::new());
-        Network { cni_version: "1.1.0", interfaces, ips, routes, dns, netns, port_mappings: Vec::new() }
+        let (cni_version, port_mappings) = ("1.1.0", Vec::new());
+        Network {
+            cni_version,
+            interfaces,
+            ips,
+            routes,
+            dns,
+            netns,
+            port_mappings,
+            hostname: None,
+            hosts: None,
+        }
     }
 
     /// With these ports published.
     pub fn publishing(self, port_mappings: Vec<Mapping>) -> Network {
         Network { port_mappings, ..self }
+    }
+
+    /// A container with this host name, and with this file, if any, as `/etc/hosts`.
+    pub fn known(self, hostname: Option<String>, hosts: Option<PathBuf>) -> Network {
+        Network { hostname, hosts, ..self }
     }
 
     /// A container on a bridge.

@@ -11,12 +11,14 @@ use crate::dirs::Dirs;
 use crate::dns::Resolv;
 use crate::ground::{Ground, Lan};
 use crate::lock::Lock;
+use crate::members::Members;
 use crate::network::Definition;
 use crate::ports::{self, Families, Taken};
 use crate::publish::Mapping;
 use crate::record::Record;
 use crate::rtnl::Rtnl;
 use crate::section::Network;
+use crate::veth::Pair;
 use crate::{exec, forwarding, inside, pin, record, veth};
 
 /// Sets up, then hands the section to `publish`. If anything fails, that included, all is taken back.
@@ -83,30 +85,43 @@ fn alone(id: &Id, wanted: &Setup, dirs: &Dirs, home: &Lock, undo: &mut Undo) -> 
     record::make(&dirs.records, id, &Record::default(), undo)?;
     let (_, inner) = pin::make(id, home, undo, within)?;
     inside::loopback(&inner, id)?;
-    Ok(Network::bare(Some(pin::path(id)), dns))
+    Ok(Network::bare(Some(pin::path(id)), dns).known(wanted.hostname.clone(), None))
 }
 
 fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     let Job { id, wanted, seat, dirs } = *job;
     let dns = resolver(wanted)?;
     let lan = ground.complete(dirs, undo)?;
-    if let Some(address) = wanted.ip {
-        lan.subnet.admits(address)?;
-    }
-    match (lan.subnet6, wanted.ip6) {
-        (Some(subnet6), Some(address)) => subnet6.admits(address)?,
-        (None, Some(_)) => bail!("cannot use --ip6: network {} has no IPv6", ground.network.name),
-        _ => {}
-    }
+    check_addresses(wanted, &lan, &ground.network.name)?;
     let (port_mappings, taken) = choose_ports(wanted, ground, &lan)?;
     let netns = seat.map(|seat| seat.netns.clone());
     let network = Some(ground.network.name.clone());
-    let record = Record { network, netns, ip6: wanted.ip6, port_mappings };
+    // Whose namespace is another's has an `/etc/hosts` of that other's.
+    let members = if seat.is_none() { Members::of(&dirs.records, &ground.network.name) } else { None };
+    let names = members.as_ref().map_or_else(Vec::new, |_| names(wanted, id));
+    let record = Record { network, netns, ip6: wanted.ip6, names, port_mappings };
     record::make(&dirs.records, id, &record, undo)?;
+    let pair = connect(job, ground, &lan, undo)?;
+    if !record.port_mappings.is_empty() {
+        forwarding::admit_loopback(&lan.bridge.name)?;
+        veth::hairpin(&ground.rtnl, &pair.host)?;
+        let leading = ports::lead(&record.port_mappings, id.short(), &pair.addresses());
+        ports::publish(&ground.firewall, id, &taken, leading, undo)?;
+    }
+    let hosts = members.map(|members| join(&members, id, &pair, &record, undo)).transpose()?;
+    let path = seat.map_or_else(|| pin::path(id), |seat| seat.netns.clone());
+    Ok(Network::bridged(path, &pair, &lan, dns)
+        .publishing(record.port_mappings)
+        .known(wanted.hostname.clone(), hosts))
+}
+
+/// Makes the namespace, or enters another's, and connects it to the bridge.
+fn connect(job: &Job, ground: &Ground, lan: &Lan, undo: &mut Undo) -> Result<Pair> {
+    let Job { id, wanted, seat, .. } = *job;
     let inside = seat.map_or(veth::INSIDE, |seat| &seat.interface);
     let plan = veth::Plan {
         id,
-        lan: &lan,
+        lan,
         inside,
         address: wanted.ip,
         address6: wanted.ip6,
@@ -123,15 +138,35 @@ fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
         undo.push(move || veth::remove(&rtnl, &mine));
     }
     let pair = veth::make(&ground.rtnl, &plan, &namespace)?;
-    inside::connect(&inner, id, &pair, &lan)?;
-    if !record.port_mappings.is_empty() {
-        forwarding::admit_loopback(&lan.bridge.name)?;
-        veth::hairpin(&ground.rtnl, &pair.host)?;
-        let leading = ports::lead(&record.port_mappings, id.short(), &pair.addresses());
-        ports::publish(&ground.firewall, id, &taken, leading, undo)?;
+    inside::connect(&inner, id, &pair, lan)?;
+    Ok(pair)
+}
+
+/// Whether the addresses that were asked for are of the network's subnets.
+fn check_addresses(wanted: &Setup, lan: &Lan, network: &str) -> Result<()> {
+    if let Some(address) = wanted.ip {
+        lan.subnet.admits(address)?;
     }
-    let path = seat.map_or_else(|| pin::path(id), |seat| seat.netns.clone());
-    Ok(Network::bridged(path, &pair, &lan, dns).publishing(record.port_mappings))
+    match (lan.subnet6, wanted.ip6) {
+        (Some(subnet6), Some(address)) => subnet6.admits(address),
+        (None, Some(_)) => bail!("cannot use --ip6: network {network} has no IPv6"),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the container's names known on its network. Returns its `/etc/hosts`.
+fn join(members: &Members, id: &Id, pair: &Pair, record: &Record, undo: &mut Undo) -> Result<PathBuf> {
+    let hosts = members.hosts(id);
+    let (mine, before) = (id.clone(), members.clone());
+    undo.push(move || before.leave(&mine));
+    members.join(id, &pair.addresses(), &record.names)?;
+    Ok(hosts)
+}
+
+/// What the others on its network call the container.
+fn names(wanted: &Setup, id: &Id) -> Vec<String> {
+    let given = wanted.hostname.iter().chain(&wanted.network_alias).cloned();
+    given.chain([id.short().to_owned()]).collect()
 }
 
 /// The ports that will be published, and those that others have.

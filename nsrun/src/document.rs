@@ -54,6 +54,10 @@ pub struct Network {
     pub ips: Vec<Ip>,
     #[serde(default)]
     pub dns: Dns,
+    /// Its host name, if nobody says another.
+    pub hostname: Option<String>,
+    /// The container's `/etc/hosts`, as far as netns writes it.
+    pub hosts: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

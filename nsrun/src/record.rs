@@ -131,23 +131,9 @@ pub fn begin(dir: &Path, id: &str, files: &[EtcFile]) -> Result<()> {
         }
         made => made.context("mkdir").with_context(|| format!("cannot make directory {}", dir.display()))?,
     }
-    let written = write_files(dir, files);
+    let written = files.iter().try_for_each(|file| file.write(dir));
     let left = if written.is_err() { remove(dir).err() } else { None };
     written.left(left.map(|error| format!("{error:#}")).into_iter().collect())
-}
-
-/// The files of `/etc`: readable for any user of the container, whatever the umask is.
-pub fn write_files(dir: &Path, files: &[EtcFile]) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    for file in files {
-        let path = dir.join(file.name);
-        let write = || {
-            std::fs::write(&path, &file.text)?;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
 }
 
 impl State {

@@ -123,7 +123,7 @@ pub fn spec(options: &SpecOptions) -> Result<()> {
     let text = serde_json::to_string_pretty(&sorted(serde_json::to_value(&plan.spec)?))? + "\n";
     if let Some(dir) = &bundle {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make directory {}", dir.display()))?;
-        record::write_files(dir, &plan.files)?;
+        plan.files.iter().try_for_each(|file| file.write(dir))?;
         let path = dir.join("config.json");
         std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -7,6 +7,7 @@ mod engines;
 mod faults;
 mod ground;
 mod ipv6;
+mod members;
 mod networks;
 mod ports;
 mod resolver;

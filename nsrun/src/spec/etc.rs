@@ -1,12 +1,14 @@
 //! Contents of `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, as docker writes them.
 
 use std::fmt::Write;
+use std::fs::Permissions;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use oci_spec::runtime::Mount;
-use stage::Explain;
+use stage::{Explain, Hosts};
 
 use super::{Facts, Net};
 use crate::document::{Dns, Sections};
@@ -28,6 +30,8 @@ const PUBLIC_DNS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 pub struct EtcFile {
     pub name: &'static str,
     pub text: String,
+    /// The file of netns that it is a part of; `None`: one of nsrun's own.
+    pub shared: Option<PathBuf>,
 }
 
 impl EtcFile {
@@ -35,12 +39,33 @@ impl EtcFile {
         Path::new("/etc").join(self.name)
     }
 
+    /// Where it is, if the container's own files are in this directory.
+    fn source(&self, dir: &Path) -> PathBuf {
+        self.shared.clone().unwrap_or_else(|| dir.join(self.name))
+    }
+
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        if let Some(shared) = &self.shared {
+            let hosts = Hosts::lock(shared.parent().unwrap_or(dir))?;
+            return hosts.change(shared, |parts| parts.own.clone_from(&self.text));
+        }
+        let path = self.source(dir);
+        let write = || {
+            std::fs::write(&path, &self.text)?;
+            // Readable for any user of the container, whatever the umask is.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o644))
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
     pub fn mount(&self, dir: &Path) -> Mount {
         let mut mount = Mount::default();
         mount
             .set_destination(self.destination())
             .set_typ(Some("bind".to_owned()))
-            .set_source(Some(dir.join(self.name)))
+            .set_source(Some(self.source(dir)))
             .set_options(Some(vec!["rbind".to_owned(), "rprivate".to_owned()]));
         mount
     }
@@ -61,10 +86,12 @@ pub fn files(
     {
         bail!("cannot use host name {hostname:?}: it must have 1 to 64 bytes and no white space");
     }
+    let shared = sections.network.as_ref().and_then(|network| network.hosts.clone());
+    let own = |name, text| EtcFile { name, text, shared: None };
     Ok(vec![
-        EtcFile { name: "hostname", text: format!("{hostname}\n") },
-        EtcFile { name: "hosts", text: hosts(options, sections, facts, net, hostname)? },
-        EtcFile { name: "resolv.conf", text: resolv_conf(sections, facts, net) },
+        own("hostname", format!("{hostname}\n")),
+        EtcFile { shared, ..own("hosts", hosts(options, sections, facts, net, hostname)?) },
+        own("resolv.conf", resolv_conf(sections, facts, net)),
     ])
 }
 

@@ -95,7 +95,8 @@ pub fn net(wanted: Option<Network>, sections: &Sections) -> Result<Net> {
 /// What was asked for makes no sense, or does not exist in the container.
 pub fn build(options: &ContainerOptions, sections: &Sections, facts: &Facts) -> Result<Plan> {
     let net = net(options.network, sections)?;
-    let hostname = match (&options.hostname, &net) {
+    let networks = sections.network.as_ref().and_then(|network| network.hostname.as_ref());
+    let hostname = match (options.hostname.as_ref().or(networks), &net) {
         (Some(name), _) => name.clone(),
         // Programs that resolve their own name find the host's, as /etc/hosts is the host's, too.
         (None, Net::Host) => facts.host.hostname.clone(),
