@@ -162,8 +162,9 @@ fn debootstrap(dir: &Path) {
         .unwrap();
     let sites = String::from_utf8(sites.stdout).unwrap();
     let site = sites.lines().next().expect("apt-get update has not been run: no package lists");
-    let output = Command::new("debootstrap")
-        .args(["--variant=minbase", "--include=python3-minimal", "bookworm"])
+    // Its mounts are nobody else's: a host of another test that begins meanwhile would have copies of them.
+    let output = Command::new("unshare")
+        .args(["--mount", "debootstrap", "--variant=minbase", "--include=python3-minimal", "bookworm"])
         .arg(dir)
         .arg(site)
         .output()

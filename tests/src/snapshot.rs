@@ -14,7 +14,7 @@ pub struct Snapshot(BTreeSet<String>);
 const LOOK: &str = r#"
 ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/link \1/'
 ip -o addr | awk '{print "address " $2, $4}'
-ip route show table all | sed 's/^/route /'
+ip route show table all | sed 's/^/route /; s/ linkdown//'
 nft list ruleset | sed 's/^/nft /'
 sed 's/^/ip_forward /' /proc/sys/net/ipv4/ip_forward
 ls /run/netns 2>/dev/null | sed 's/^/netns /'

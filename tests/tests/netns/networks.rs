@@ -41,7 +41,10 @@ fn a_network_is_made_listed_shown_and_removed() {
     host.sh("ip -o link show type bridge; nft list ruleset").prints("");
     let one = Container::new(&host, &["--network=web"]);
     let shown = host.run(&["netns", "network", "inspect", "web"]).json();
-    assert_eq!(shown["containers"], json!([{"id": one.id, "address": one.address()}]));
+    assert_eq!(
+        shown["containers"],
+        json!([{"id": one.id, "names": [one.id[..12]], "address": one.address()}])
+    );
     assert_eq!((&shown["subnet"], &shown["bridge"]), (&web["subnet"], &web["bridge"]));
     assert_eq!(host.run(&["netns", "ls"]).json()[0]["network"], "web");
     host.run(&["netns", "network", "rm", "web"]).fails(
