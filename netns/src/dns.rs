@@ -17,6 +17,7 @@ const PUBLIC: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 /// resolv.conf(5), as CNI's `dns`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Resolv {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
@@ -48,7 +49,7 @@ impl Resolv {
     }
 
     /// resolv.conf(5): of several `search` lines the last one counts, and `domain` is an older word for it.
-    fn parse(text: &str) -> Resolv {
+    pub fn parse(text: &str) -> Resolv {
         let mut resolv = Resolv::default();
         for line in text.lines() {
             let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());

@@ -41,7 +41,8 @@ pub fn connect(rtnl: &Rtnl, id: &Id, pair: &Pair, lan: &Lan) -> Result<()> {
         show(id, &["route", "add", "default", "via", &gateway.to_string()]);
         let route =
             RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(pair.inside).build();
-        requests.push(Request::create(RouteNetlinkMessage::NewRoute(route), "cannot add the default route"));
+        // In a namespace of another's an interface before this one may have it: as with CNI's own plugins the first stays.
+        requests.push(Request::ensure(RouteNetlinkMessage::NewRoute(route), "cannot add the default route"));
     }
     if let (Some(subnet6), Some(address)) = (lan.subnet6, pair.address6) {
         requests.extend(connect6(id, pair, leads_out, (subnet6, address)));
@@ -60,7 +61,7 @@ fn connect6(id: &Id, pair: &Pair, leads_out: bool, (subnet, address): (Subnet6, 
         let route =
             RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(pair.inside).build();
         let what = "cannot add the default route of IPv6";
-        requests.push(Request::create(RouteNetlinkMessage::NewRoute(route), what));
+        requests.push(Request::ensure(RouteNetlinkMessage::NewRoute(route), what));
     }
     requests
 }

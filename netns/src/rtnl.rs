@@ -18,22 +18,29 @@ pub struct Request {
     message: RouteNetlinkMessage,
     flags: u16,
     what: String,
+    /// That it is there already is no refusal.
+    may_exist: bool,
 }
 
 impl Request {
     /// Makes something that must not be there yet.
     pub fn create(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
-        Request { message, flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, what: what.into() }
+        Request { message, flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, what: what.into(), may_exist: false }
+    }
+
+    /// Makes something, if it is not there yet.
+    pub fn ensure(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
+        Request { may_exist: true, ..Request::create(message, what) }
     }
 
     /// Looks at, changes or removes one thing.
     pub fn one(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
-        Request { message, flags: NLM_F_ACK, what: what.into() }
+        Request { message, flags: NLM_F_ACK, what: what.into(), may_exist: false }
     }
 
     /// Lists everything. Only the last request of a batch can be one.
     pub fn dump(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
-        Request { message, flags: NLM_F_DUMP, what: what.into() }
+        Request { message, flags: NLM_F_DUMP, what: what.into(), may_exist: false }
     }
 }
 
@@ -95,6 +102,7 @@ impl Rtnl {
         let answers = answers.into_iter().zip(requests).zip(messages);
         Ok(answers
             .map(|((answer, request), messages)| match answer {
+                Err(refusal) if request.may_exist && refusal.errno == Errno::EEXIST => Ok(messages),
                 Err(refusal) => Err(Refused { refusal, call: call(&request.message), what: request.what }),
                 Ok(()) => Ok(messages),
             })

@@ -1,6 +1,29 @@
 //! The harness itself: a check that cannot fail checks nothing.
 
-use tests::Host;
+use std::path::Path;
+
+use tests::{Host, bins};
+
+/// A file that no module names is compiled by nobody, and its tests never run.
+#[test]
+fn every_file_of_tests_is_a_module() {
+    fn look(dir: &Path, parent: &Path, forgotten: &mut Vec<String>) {
+        let text = std::fs::read_to_string(parent).unwrap();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                look(&path, &dir.join(format!("{name}.rs")), forgotten);
+            } else if path != parent && !text.lines().any(|line| line == format!("mod {name};")) {
+                forgotten.push(path.display().to_string());
+            }
+        }
+    }
+    let mut forgotten = Vec::new();
+    let dir = bins::workspace().join("tests/tests");
+    look(&dir, &dir.join("main.rs"), &mut forgotten);
+    assert_eq!(forgotten, Vec::<String>::new());
+}
 
 #[test]
 fn a_host_is_empty_and_its_own() {

@@ -1,6 +1,7 @@
 //! netns, from outside: checked with ip(8), nft(8), ping(8), nc(1) and sockets of our own in the namespaces.
 
 mod addresses;
+mod cni;
 mod container;
 mod documents;
 mod engines;

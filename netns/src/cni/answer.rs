@@ -22,12 +22,12 @@ pub fn result(network: &Network, version: &str, dns: Option<&Value>) -> Value {
 pub fn in_version(mut result: Value, version: &str) -> Value {
     result["cniVersion"] = version.into();
     if version != "1.1.0" {
-        for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
+        for interface in result.get_mut("interfaces").and_then(Value::as_array_mut).into_iter().flatten() {
             interface.as_object_mut().map(|interface| interface.remove("mtu"));
         }
     }
     if version.starts_with("0.") {
-        for ip in result["ips"].as_array_mut().into_iter().flatten() {
+        for ip in result.get_mut("ips").and_then(Value::as_array_mut).into_iter().flatten() {
             let is_v6 = ip["address"].as_str().is_some_and(|address| address.contains(':'));
             ip["version"] = if is_v6 { "6" } else { "4" }.into();
         }

@@ -108,10 +108,11 @@ pub fn check(request: &Request) -> Outcome<()> {
 /// Takes back the attachments to this network that are not listed as wanted.
 pub fn gc(request: &Request) -> Outcome<()> {
     let dirs = dirs();
-    let Some(valid) = &request.config.valid_attachments else {
-        return Err(Failure::new(7, "cni.dev/valid-attachments is missing"));
-    };
-    let valid = valid.iter().map(super::request::AttachmentOf::id).collect::<Outcome<Vec<_>>>()?;
+    let valid = request
+        .valid_attachments()?
+        .iter()
+        .map(super::request::AttachmentOf::id)
+        .collect::<Outcome<Vec<_>>>()?;
     let _alone = Lock::alone()?;
     for id in record::ids(&dirs.records)? {
         let is_of_network = record::read(&dirs.records, &id).is_some_and(|record| {

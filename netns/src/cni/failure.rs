@@ -23,6 +23,11 @@ impl Failure {
         Failure { details: details.into(), ..self }
     }
 
+    /// The same, in the course of something.
+    pub fn within(self, what: &str) -> Failure {
+        Failure { msg: format!("{what}: {}", self.msg), ..self }
+    }
+
     /// A failure of the work itself; the kernel's words and the remedy are the details.
     pub fn own(error: &anyhow::Error) -> Failure {
         let known = Explained::of(error);

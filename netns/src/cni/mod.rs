@@ -5,6 +5,8 @@ mod answer;
 mod attach;
 mod chained;
 mod failure;
+mod host_local;
+mod ranges;
 mod request;
 
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ enum Plugin {
     Bridge,
     /// `loopback`: brings up `lo`.
     Loopback,
+    /// `host-local`: addresses, for the plugin that calls it.
+    HostLocal,
     /// `portmap`: publishes ports of what a `bridge` before it in the chain made.
     Portmap,
 }
@@ -33,6 +37,7 @@ impl Plugin {
     fn named(program: &str) -> Plugin {
         match program {
             "loopback" => Plugin::Loopback,
+            "host-local" => Plugin::HostLocal,
             "portmap" => Plugin::Portmap,
             _ => Plugin::Bridge,
         }
@@ -83,7 +88,11 @@ fn run(plugin: Plugin, version: &mut String) -> Outcome<Option<Value>> {
         (Plugin::Bridge, Command::Status) => attach::status().map(|()| None),
         (Plugin::Portmap, Command::Add) => chained::publish(&request).map(Some),
         (Plugin::Portmap, Command::Del) => chained::unpublish(&request).map(|()| None),
+        (Plugin::HostLocal, Command::Add) => host_local::add(&request).map(Some),
+        (Plugin::HostLocal, Command::Del) => host_local::del(&request).map(|()| None),
+        (Plugin::HostLocal, Command::Check) => host_local::check(&request).map(|()| None),
+        (Plugin::HostLocal, Command::Gc) => host_local::gc(&request).map(|()| None),
         (Plugin::Loopback, Command::Add) => chained::loopback(&request).map(Some),
-        (Plugin::Loopback | Plugin::Portmap, _) => Ok(None),
+        (Plugin::Loopback | Plugin::Portmap | Plugin::HostLocal, _) => Ok(None),
     }
 }

@@ -4,12 +4,13 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
 use stage::Id;
 
 use super::failure::{Failure, Outcome};
+use super::ranges::{RangeSet, Written};
 use crate::publish::{HostPort, Protocol, Publish, Wish};
 use crate::subnet::{Mac, Subnet};
 
@@ -75,32 +76,48 @@ fn oldest() -> String {
 
 /// How addresses are given: as `host-local` has it.
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ipam {
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    subnet: Option<Ipv4Net>,
+    /// A range that is written here, without a list, stands before those of `ranges`.
+    subnet: Option<IpNet>,
+    range_start: Option<IpAddr>,
+    range_end: Option<IpAddr>,
     gateway: Option<IpAddr>,
     #[serde(default)]
-    ranges: Vec<Vec<Range>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Range {
-    subnet: IpNet,
-    gateway: Option<IpAddr>,
+    ranges: Vec<Vec<Written>>,
+    #[serde(default)]
+    pub routes: Vec<Value>,
+    pub data_dir: Option<PathBuf>,
+    pub resolv_conf: Option<PathBuf>,
 }
 
 impl Ipam {
+    fn single(&self) -> Option<Written> {
+        let Ipam { range_start, range_end, gateway, .. } = *self;
+        Some(Written { subnet: self.subnet?, range_start, range_end, gateway })
+    }
+
+    /// What an address each is leased of.
+    pub fn range_sets(&self) -> Outcome<Vec<RangeSet>> {
+        let written = self.single().map(|range| vec![range]).into_iter().chain(self.ranges.clone());
+        let sets = written.enumerate().map(|(index, ranges)| RangeSet::new(index, &ranges));
+        let sets: Vec<RangeSet> = sets.collect::<Outcome<_>>()?;
+        if sets.is_empty() {
+            return Err(Failure::new(7, "no IP ranges specified"));
+        }
+        Ok(sets)
+    }
+
     /// The subnet of IPv4, with the gateway that is set.
     pub fn subnet(&self) -> Outcome<Option<Subnet>> {
-        let of_range = |range: &Range| match range.subnet {
+        let of_range = |range: Written| match range.subnet {
             IpNet::V4(net) => Some((net, range.gateway)),
             IpNet::V6(_) => None,
         };
-        let single = self.subnet.map(|net| (net, self.gateway));
-        let Some((net, gateway)) = single.or_else(|| self.ranges.iter().flatten().find_map(of_range)) else {
-            return Ok(None);
-        };
+        let all = self.single().into_iter().chain(self.ranges.iter().flatten().cloned());
+        let Some((net, gateway)) = all.filter_map(of_range).next() else { return Ok(None) };
         let wrong = |error: anyhow::Error| Failure::new(7, format!("{error:#}"));
         let subnet = Subnet::try_from(net).map_err(wrong)?;
         match gateway {
@@ -140,8 +157,8 @@ struct PortMapping {
 #[derive(Debug, Deserialize)]
 pub struct AttachmentOf {
     #[serde(rename = "containerID")]
-    container_id: String,
-    ifname: String,
+    pub container_id: String,
+    pub ifname: String,
 }
 
 impl AttachmentOf {
@@ -187,7 +204,7 @@ impl RuntimeConfig {
 pub struct Request {
     pub config: Config,
     /// Empty but for ADD, DEL, CHECK.
-    container_id: String,
+    pub container_id: String,
     ifname: String,
     pub netns: Option<PathBuf>,
 }
@@ -218,6 +235,25 @@ impl Request {
                 .details("put the plugin bandwidth behind this one"));
         }
         Ok(request)
+    }
+
+    /// Those that GC is to leave alone.
+    pub fn valid_attachments(&self) -> Outcome<&[AttachmentOf]> {
+        let missing = || Failure::new(7, "cni.dev/valid-attachments is missing");
+        self.config.valid_attachments.as_deref().ok_or_else(missing)
+    }
+
+    /// All addresses that were asked for: of `runtimeConfig.ips`, and of the key IP of CNI_ARGS.
+    pub fn wanted_ips(&self) -> Outcome<Vec<IpAddr>> {
+        let args = std::env::var("CNI_ARGS").unwrap_or_default();
+        let of_args =
+            args.split(';').filter_map(|word| word.strip_prefix("IP=")).flat_map(|ips| ips.split(','));
+        let texts = of_args.chain(self.config.runtime_config.ips.iter().map(String::as_str));
+        let address = |text: &str| {
+            let (address, _) = text.split_once('/').unwrap_or((text, ""));
+            address.parse().map_err(|error| Failure::new(7, format!("invalid address {text}: {error}")))
+        };
+        texts.map(address).collect()
     }
 
     /// The container's end.

@@ -17,7 +17,7 @@ fn host() -> Host {
     host.sh(&format!(
         "set -e
         mkdir {WAY}
-        for name in netns bridge loopback portmap; do ln -s $(command -v netns) {WAY}/$name; done
+        for name in netns bridge host-local loopback portmap; do ln -s $(command -v netns) {WAY}/$name; done
         ip netns add pod"
     ))
     .ok();
@@ -264,8 +264,8 @@ fn gc_takes_back_what_the_engine_does_not_list() {
 fn many_at_once_have_addresses_of_their_own() {
     let host = host();
     let script = format!(
-        "seq 24 | xargs -P 8 -I N sh -c 'ip netns add many-N && echo '\\''{}'\\'' |
-            CNI_COMMAND=ADD CNI_CONTAINERID=many-N CNI_NETNS=/run/netns/many-N CNI_IFNAME=eth0 {WAY}/netns | jq -r .ips[0].address'",
+        "seq 24 | xargs -P 8 -I @ sh -c 'ip netns add many-@ && echo '\\''{}'\\'' |
+            CNI_COMMAND=ADD CNI_CONTAINERID=many-@ CNI_NETNS=/run/netns/many-@ CNI_IFNAME=eth0 {WAY}/netns | jq -r .ips[0].address'",
         config(&json!({}))
     );
     let addresses = host.sh(&script).ok();
@@ -273,4 +273,110 @@ fn many_at_once_have_addresses_of_their_own() {
     assert_eq!((distinct.len(), addresses.lines().count()), (24, 24), "{addresses}");
     host.sh("for n in $(seq 24); do ip netns delete many-$n; done").ok();
     finish(&host);
+}
+
+/// Debian's plugin of that name.
+const THEIRS: &str = "/usr/lib/cni/host-local";
+
+/// The answer, or the message of the error, without what engines do not read.
+fn answer(output: &Output) -> Value {
+    let mut value: Value = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
+    match value.get("msg") {
+        Some(msg) => json!({"code": output.code, "msg": msg}),
+        None => {
+            // Absent means none.
+            if value["dns"] == json!({}) {
+                value.as_object_mut().map(|answer| answer.remove("dns"));
+            }
+            json!({"code": output.code, "answer": value})
+        }
+    }
+}
+
+#[test]
+fn as_host_local_it_answers_and_keeps_files_as_debians() {
+    let host = host();
+    host.sh("printf 'nameserver 192.0.2.1\\nsearch a.test b.test\\noptions ndots:2\\n' > /run/resolv.conf")
+        .ok();
+    let two = json!([[{"subnet": "10.1.0.0/29", "rangeStart": "10.1.0.4"}], [{"subnet": "fd00::/64", "gateway": "fd00::9"}]]);
+    let small = json!({"subnet": "10.2.0.0/30"});
+    let round =
+        json!({"ranges": [[{"subnet": "10.3.0.0/30"}, {"subnet": "10.3.1.0/30", "gateway": "10.3.1.2"}]]});
+    let steps = [
+        ("two", "1.0.0", json!({"ranges": two, "routes": [{"dst": "0.0.0.0/0"}]}), "ADD", "a", ""),
+        ("two", "1.0.0", json!({"ranges": two, "resolvConf": "/run/resolv.conf"}), "ADD", "b", ""),
+        ("two", "1.0.0", json!({"ranges": two}), "ADD", "a", ""),
+        ("two", "0.4.0", json!({"ranges": two}), "ADD", "c", "IgnoreUnknown=1;IP=10.1.0.6"),
+        ("two", "1.0.0", json!({"ranges": two}), "ADD", "d", "IgnoreUnknown=1;IP=10.1.0.6"),
+        ("two", "1.0.0", json!({"ranges": two}), "ADD", "d", ""),
+        ("two", "1.0.0", json!({"ranges": two}), "DEL", "b", ""),
+        ("two", "1.0.0", json!({"ranges": two}), "DEL", "b", ""),
+        ("two", "1.0.0", json!({"ranges": two}), "ADD", "d", ""),
+        ("two", "1.0.0", json!({"ranges": two}), "CHECK", "d", ""),
+        ("two", "1.0.0", json!({"ranges": two}), "CHECK", "b", ""),
+        ("small", "0.3.1", small.clone(), "ADD", "a", ""),
+        ("small", "0.3.1", small.clone(), "ADD", "b", ""),
+        ("small", "1.0.0", small.clone(), "ADD", "b", "IgnoreUnknown=1;IP=10.2.0.1"),
+        ("small", "1.0.0", small, "DEL", "a", ""),
+        ("round", "1.0.0", round.clone(), "ADD", "a", ""),
+        ("round", "1.0.0", round.clone(), "ADD", "b", ""),
+        ("round", "1.0.0", round.clone(), "DEL", "a", ""),
+        ("round", "1.0.0", round.clone(), "ADD", "c", ""),
+        ("round", "1.0.0", round, "ADD", "d", ""),
+        ("none", "1.0.0", json!({}), "ADD", "a", ""),
+        ("none", "1.0.0", json!({"subnet": "10.4.0.0/31"}), "ADD", "a", ""),
+        ("none", "1.0.0", json!({"subnet": "10.4.0.0/24", "rangeStart": "10.5.0.1"}), "ADD", "a", ""),
+    ];
+    for (name, version, ipam, command, id, args) in steps {
+        let [ours, theirs] =
+            [(format!("{WAY}/host-local"), "ours"), (THEIRS.to_owned(), "theirs")].map(|(program, whose)| {
+                let mut ipam = ipam.clone();
+                ipam["type"] = "host-local".into();
+                ipam["dataDir"] = format!("/run/{whose}").into();
+                let mut config = json!({"cniVersion": version, "name": name, "type": "x", "ipam": ipam});
+                if command == "CHECK" {
+                    config["prevResult"] = json!({"cniVersion": version, "ips": []});
+                }
+                let variable = |name: &str, value: &str| format!("CNI_{name}={value}");
+                let output = host.feed(
+                    &[
+                        "env",
+                        &variable("COMMAND", command),
+                        &variable("CONTAINERID", id),
+                        &variable("NETNS", "/run/netns/pod"),
+                        &variable("IFNAME", "eth0"),
+                        &variable("PATH", WAY),
+                        &variable("ARGS", args),
+                        &program,
+                    ],
+                    &config.to_string(),
+                );
+                answer(&output)
+            });
+        assert_eq!(ours, theirs, "{name} {command} {id} {args}");
+        host.sh("for f in ours theirs; do cd /run/$f && find . -type f | sort | xargs tail -n +1 > /run/$f.files; done; diff /run/ours.files /run/theirs.files")
+            .prints("");
+    }
+}
+
+#[test]
+fn debians_bridge_gets_its_addresses_from_us_and_gc_frees_what_is_not_wanted() {
+    let host = host();
+    host.sh(&format!("ln -s /usr/lib/cni/bridge {WAY}/theirs")).ok();
+    let ipam = json!({"type": "host-local", "subnet": "10.6.0.0/24", "dataDir": "/run/leases"});
+    let config =
+        json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "other0", "ipam": ipam});
+    let who = ("one", "/run/netns/pod", "eth0");
+    let result = call(&host, "theirs", "ADD", who, &config).json();
+    assert_eq!(result["ips"][0]["address"], "10.6.0.2/24");
+    host.sh("ip -n pod -o -4 address show eth0 | grep -c ' 10.6.0.2/24 '").prints("1");
+    let other = call(&host, "host-local", "ADD", ("two", "/run/netns/pod", "eth0"), &config).json();
+    assert_eq!(other["ips"][0]["address"], "10.6.0.3/24");
+    let mut gc = config.clone();
+    gc["cniVersion"] = "1.1.0".into();
+    gc["cni.dev/valid-attachments"] = json!([{"containerID": "two", "ifname": "eth0"}]);
+    call(&host, "host-local", "GC", ("", "", ""), &gc).prints("");
+    host.sh("ls /run/leases/net").prints("10.6.0.3\nlast_reserved_ip.0\nlock");
+    call(&host, "theirs", "DEL", who, &config).prints("");
+    host.sh("ip link delete other0").ok();
 }
