@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::output::Output;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, remove_cgroups_of_the_dead};
 use crate::{bins, images};
 
 /// PATH inside: the tools, then the system's.
@@ -48,6 +48,9 @@ impl Host {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("gocker-test-{}-{count}", std::process::id());
         bins::dir();
+        if count == 0 {
+            remove_cgroups_of_the_dead();
+        }
         let mut init = Command::new("unshare")
             .args([
                 "--net",

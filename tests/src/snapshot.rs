@@ -92,6 +92,23 @@ pub fn cgroup_roots() -> Vec<String> {
     mountinfo.lines().filter(cgroup).map(|line| line.split(' ').nth(4).unwrap().to_owned()).collect()
 }
 
+/// Removes the empty groups of test processes that were killed: nothing of them runs in the end, so the next one clears
+/// up.
+pub fn remove_cgroups_of_the_dead() {
+    for root in cgroup_roots() {
+        for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let owner = name.strip_prefix("gocker-test-").and_then(|rest| rest.split('-').next());
+            if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let mut dirs = vec![entry.path().to_string_lossy().into_owned()];
+                below(&entry.path(), &mut dirs);
+                // One that something still runs in stays.
+                dirs.iter().rev().for_each(|dir| drop(std::fs::remove_dir(dir)));
+            }
+        }
+    }
+}
+
 /// Every cgroup below `parent` (itself not counted), parents first.
 pub fn cgroup_dirs(parent: &str) -> Vec<String> {
     let mut found = Vec::new();
