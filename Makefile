@@ -19,9 +19,10 @@ BUILD_NEEDS := gcc libc6-dev
 DEMO_NEEDS  := $(BUILD_NEEDS) busybox-static
 FUZZ_NEEDS  := $(BUILD_NEEDS) g++
 # What the tests check with: other people's tools.
-TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr bsdutils curl containernetworking-plugins cpio crun debootstrap docker-registry e2fsprogs iproute2 \
-               iptables iputils-ping jq kmod libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema \
-               keyutils qemu-system-x86 runc shellcheck skopeo strace umoci util-linux zstd
+TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr bsdutils containerd containernetworking-plugins cpio crun curl \
+               debootstrap docker-registry docker.io e2fsprogs iproute2 iptables iputils-ping jq keyutils kmod \
+               libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema qemu-system-x86 runc \
+               shellcheck skopeo strace umoci util-linux zstd
 
 .PHONY: all demo test test-guest bench fuzz lint install clean
 all: build

@@ -185,6 +185,7 @@ impl Drop for Host {
         };
         self.checked = true;
         drop(self.keep.take());
+        thaw_cgroups(&self.cgroup_parent());
         self.init.wait().unwrap();
         remove_cgroups(&self.cgroup_parent());
         if let Some(difference) = leak {
@@ -322,6 +323,13 @@ fn output(end: std::process::Output, command: String) -> Output {
 
 fn show<S: AsRef<std::ffi::OsStr>>(argv: &[S]) -> String {
     argv.iter().map(|word| word.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Thaws what a test has left frozen: on cgroup v1 it would not die with the host.
+fn thaw_cgroups(parent: &str) {
+    for dir in crate::snapshot::cgroup_dirs(parent) {
+        std::fs::write(Path::new(&dir).join("freezer.state"), "THAWED").ok();
+    }
 }
 
 /// Removes this test's cgroups, in every hierarchy, bottom up. Nothing runs in them any more.

@@ -63,3 +63,17 @@ fn a_command_that_runs_can_be_signalled() {
     let end = running.end();
     assert_eq!((end.code, end.stdout.as_str()), (7, "got it\n"));
 }
+
+#[test]
+fn what_is_left_frozen_does_not_hold_up_the_end_of_a_host() {
+    let host = Host::new();
+    let group = format!("--cgroups-path={}/frozen", host.cgroup_parent());
+    host.feed(&["cgctl", "create", &group, "--resources=-"], "{}").ok();
+    let sleeper = host.start(&["sleep", "1000"]);
+    host.run(&["cgctl", "attach", &group, &sleeper.inner_pid("sleep").to_string()]).ok();
+    host.run(&["cgctl", "freeze", &group]).ok();
+    let parent = host.cgroup_parent();
+    drop(host.settled());
+    assert_eq!(sleeper.end().code, 137);
+    assert!(tests::snapshot::cgroup_dirs(&parent).is_empty());
+}

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod cycles;
+mod engines;
 mod exec;
 mod faults;
 mod hooks;

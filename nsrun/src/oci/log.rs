@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use stage::{Codes, Explained};
 
 use super::options::LogFormat;
 use super::time;
@@ -23,13 +24,24 @@ pub fn open(log: &Path, format: LogFormat) -> Result<()> {
 
 /// A failure that ends nsrun; stderr has it, too.
 pub fn error(error: &anyhow::Error) {
-    write("error", &format!("{error:#}"));
+    write("error", &words(error));
 }
 
 /// A failure after which the work goes on.
 pub fn warn(error: &anyhow::Error) {
     stage::say(&format!("nsrun: warning: {error:#}"));
     write("warning", &format!("{error:#}"));
+}
+
+/// Why a program cannot be executed is said as Go says it: docker's client looks for these words, letter by letter.
+fn words(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    match Explained::of(error).and_then(|known| known.code) {
+        Some(Codes::NOT_FOUND | Codes::NOT_EXECUTABLE) => {
+            text.replace("Permission denied", "permission denied").replace("No such file", "no such file")
+        }
+        _ => text,
+    }
 }
 
 /// Appends one line. A log that cannot be written to is no reason to fail.
