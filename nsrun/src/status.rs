@@ -56,14 +56,14 @@ impl Status {
     }
 }
 
-/// Where the freezer is: v1's own hierarchy, or the one of v2.
+/// Whether its processes stand still, or are about to. The freezer is v1's own hierarchy, or the one of v2.
 pub fn is_frozen(cgroup: &Cgroup) -> bool {
-    let (file, frozen) = match cgroup.version {
-        1 => (cgroup.paths.get("freezer").map(|path| path.join("freezer.state")), "FROZEN"),
-        _ => (cgroup.paths.values().next().map(|path| path.join("cgroup.freeze")), "1"),
+    let (file, moving) = match cgroup.version {
+        1 => (cgroup.paths.get("freezer").map(|path| path.join("freezer.state")), "THAWED"),
+        _ => (cgroup.paths.values().next().map(|path| path.join("cgroup.freeze")), "0"),
     };
     let text = file.and_then(|file| std::fs::read_to_string(file).ok());
-    text.is_some_and(|text| text.trim() == frozen)
+    text.is_some_and(|text| text.trim() != moving)
 }
 
 /// The state as the specification has it.

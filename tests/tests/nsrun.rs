@@ -9,6 +9,7 @@ mod hooks;
 mod hostile;
 mod image;
 mod isolation;
+mod killed;
 mod life;
 mod network;
 mod oci;

@@ -17,6 +17,9 @@ use crate::record::{self, Life, State, StateRoot};
 use crate::status::Status;
 use crate::sys;
 
+/// Milliseconds after which a process that has been killed and does not end is looked at again.
+const LOOK_AGAIN: u8 = 50;
+
 pub fn delete(roots: &StateRoot, options: &DeleteOptions) -> Result<()> {
     stage::need_root()?;
     let id = &options.id.0;
@@ -81,7 +84,7 @@ fn end_creator(creator: Life) -> Result<()> {
     };
     if creator.goes_on() {
         sys::send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
-        wait_for_end(pidfd.as_fd())?;
+        while !ends_within(pidfd.as_fd(), PollTimeout::NONE)? {}
     }
     Ok(())
 }
@@ -92,19 +95,21 @@ fn end_first(state: &State) -> Result<()> {
     stage::shell(&["kill", "-KILL", &state.pid.to_string()]);
     match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) => {
+            // A freezer that outlives the nsrun which began to pause the container may come to its end only now.
             pause::thaw_to_die(state)?;
-            wait_for_end(pidfd.as_fd())
+            while !ends_within(pidfd.as_fd(), PollTimeout::from(LOOK_AGAIN))? {
+                pause::thaw_to_die(state)?;
+            }
+            Ok(())
         }
         Err(nix::errno::Errno::ESRCH) => Ok(()),
         Err(errno) => bail!("cannot end process {}: pidfd_send_signal: {errno}", state.pid),
     }
 }
 
-fn wait_for_end(pidfd: std::os::fd::BorrowedFd) -> Result<()> {
-    loop {
-        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE) {
-            Err(nix::errno::Errno::EINTR) => {}
-            waited => return waited.map(drop).call("poll").context("cannot wait for its end"),
-        }
+fn ends_within(pidfd: std::os::fd::BorrowedFd, time: PollTimeout) -> Result<bool> {
+    match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], time) {
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        ready => ready.call("poll").map(|ready| ready > 0).context("cannot wait for its end"),
     }
 }

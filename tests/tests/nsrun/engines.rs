@@ -10,12 +10,12 @@ use super::{ROOTFS, host};
 struct Engine {
     host: Host,
     /// How its daemon ends.
-    stop: &'static str,
+    stop: String,
 }
 
 impl Engine {
     /// `None`: a program that it takes is not installed.
-    fn start(programs: &[&str], prepare: &str, stop: &'static str) -> Option<Engine> {
+    fn start(programs: &[&str], prepare: &str, stop: String) -> Option<Engine> {
         let host = host();
         if programs.iter().any(|program| host.run(&["which", program]).code != 0) {
             return None;
@@ -45,7 +45,7 @@ impl Engine {
     fn end(self) {
         self.host.sh("ls /run/gocker/nsrun /run/records/default 2> /dev/null | grep -v :; true").prints("");
         let parent = self.host.cgroup_parent();
-        self.host.sh(self.stop).ok();
+        self.host.sh(&self.stop).ok();
         self.host.sh(&format!(
             "find /sys/fs/cgroup -depth -path '*{parent}/*' -type d -exec rmdir {{}} + 2> /dev/null; true"
         ));
@@ -73,7 +73,7 @@ tar -C "$ROOTFS" -c . | /run/engine import -q - localhost/busybox > /dev/null
 #[test]
 fn podman() {
     let Some(engine) =
-        Engine::start(&["podman", "conmon"], PODMAN, "umount -R /run/store/* 2> /dev/null; true")
+        Engine::start(&["podman", "conmon"], PODMAN, "umount -R /run/store/* 2> /dev/null; true".to_owned())
     else {
         skip!("podman is not installed");
     };
@@ -106,6 +106,7 @@ fn podman() {
     engine.end();
 }
 
+/// Its daemon, with nothing outside of /run.
 const CONTAINERD: &str = r#"
 mkdir -p /run/home /run/c
 cat > /run/c.toml << 'END'
@@ -119,6 +120,9 @@ END
 containerd -c /run/c.toml > /run/c/log 2>&1 < /dev/null &
 echo $! > /run/c/pid
 until ctr -a /run/c/sock version > /dev/null 2>&1; do kill -0 $(cat /run/c/pid) || { cat /run/c/log; exit 1; }; done
+"#;
+
+const CTR: &str = r#"
 cat > /run/engine << END
 #!/bin/sh
 case \$1 in
@@ -131,10 +135,15 @@ tar -C "$LAYOUT" -c . > /run/c/image.tar
 /run/engine images import --snapshotter native --base-name localhost/busybox /run/c/image.tar > /dev/null
 "#;
 
+/// Ends the daemon whose pid is in this file.
+fn ending(pid: &str) -> String {
+    format!("kill $(cat {pid}); tail --pid=$(cat {pid}) -f /dev/null\n")
+}
+
 #[test]
 fn containerd() {
-    let stop = "kill $(cat /run/c/pid); tail --pid=$(cat /run/c/pid) -f /dev/null";
-    let Some(engine) = Engine::start(&["containerd", "ctr"], CONTAINERD, stop) else {
+    let prepare = [CONTAINERD, CTR].concat();
+    let Some(engine) = Engine::start(&["containerd", "ctr"], &prepare, ending("/run/c/pid")) else {
         skip!("containerd is not installed");
     };
     let run = |line: &str| engine.run(line);
@@ -158,10 +167,10 @@ fn containerd() {
 }
 
 const DOCKER: &str = r#"
-mkdir -p /run/home /run/d
+mkdir -p /run/d
 mount -t tmpfs none /etc/docker
-dockerd --data-root /run/d/data --exec-root /run/d/exec --pidfile /run/d/pid -H unix:///run/d/sock --storage-driver vfs \
-    --iptables=false --ip-masq=false --userland-proxy=false --ip-forward=false --cgroup-parent "$PARENT" \
+dockerd --data-root /run/d/data --exec-root /run/d/exec --pidfile /run/d/pid -H unix:///run/d/sock --containerd /run/c/sock \
+    --storage-driver vfs --iptables=false --ip-masq=false --userland-proxy=false --ip-forward=false --cgroup-parent "$PARENT" \
     --exec-opt native.cgroupdriver=cgroupfs --add-runtime nsrun=$NSRUN > /run/d/log 2>&1 < /dev/null &
 echo $! > /run/d/first
 cat > /run/engine << 'END'
@@ -176,9 +185,10 @@ tar -C "$ROOTFS" -c . | /run/engine import - localhost/busybox > /dev/null
 
 #[test]
 fn docker() {
-    let stop = "kill $(cat /run/d/first); tail --pid=$(cat /run/d/first) -f /dev/null
-        umount /etc/docker; ip link del docker0; umount -R /run/d/* 2> /dev/null; true";
-    let Some(engine) = Engine::start(&["dockerd", "docker", "containerd"], DOCKER, stop) else {
+    let ends = [ending("/run/d/first"), ending("/run/c/pid")].concat();
+    let stop = ends + "umount /etc/docker; ip link del docker0";
+    let prepare = [CONTAINERD, DOCKER].concat();
+    let Some(engine) = Engine::start(&["dockerd", "docker", "containerd"], &prepare, stop) else {
         skip!("docker.io is not installed");
     };
     let run = |line: &str| engine.run(line);
