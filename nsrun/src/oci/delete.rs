@@ -96,11 +96,13 @@ fn end_first(state: &State) -> Result<()> {
     match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
         Ok(()) => {
             // A freezer that outlives the nsrun which began to pause the container may come to its end only now.
-            pause::thaw_to_die(state)?;
-            while !ends_within(pidfd.as_fd(), PollTimeout::from(LOOK_AGAIN))? {
-                pause::thaw_to_die(state)?;
+            loop {
+                let thawed = pause::thaw_to_die(state);
+                if ends_within(pidfd.as_fd(), PollTimeout::from(LOOK_AGAIN))? {
+                    return Ok(());
+                }
+                thawed?;
             }
-            Ok(())
         }
         Err(nix::errno::Errno::ESRCH) => Ok(()),
         Err(errno) => bail!("cannot end process {}: pidfd_send_signal: {errno}", state.pid),
