@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -15,7 +16,7 @@ use crate::lock::Lock;
 use crate::publish::Publish;
 use crate::subnet::{Mac, Subnet};
 use crate::subnet6::Subnet6;
-use crate::{exec, gc, ls, manage, members, network, record, repair, setup, stats};
+use crate::{exec, foreign, gc, ls, manage, members, network, record, repair, setup, stats};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +25,7 @@ Examples:
   netns -p 127.0.0.1:8080:80 < /dev/null            port 80 in there is port 8080 of this host, for this host
   netns --network none < /dev/null                  nothing but a loopback
   netns network create web; netns --network web     a network of one's own
+  netns --conf /etc/cni/net.d/10-web.conflist       by the plugins of others
   netns exec 3f2a77c0d1e4 -- ping -c 1 172.29.0.1   run a program of the host in there
   netns ls | jq -r '.[].address'
   netns undo ID                                     take it back";
@@ -102,6 +104,12 @@ pub struct Setup {
     /// bridge, a network's name, none, host, or container:ID
     #[arg(long, alias = "net", value_name = "NETWORK", default_value_t)]
     pub network: Network,
+    /// A network configuration of CNI, or a list of them, for others' plugins
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["network", "subnet", "ip6", "ipv6", "mtu", "network_alias"])]
+    pub conf: Option<PathBuf>,
+    /// A plugin for it, or a directory of plugins [default: CNI_PATH, or /opt/cni/bin and /usr/lib/cni]
+    #[arg(long, value_name = "PATH", requires = "conf")]
+    pub plugin: Vec<PathBuf>,
     /// Address of the container, of the bridge's subnet
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<Ipv4Addr>,
@@ -229,6 +237,7 @@ fn change(verb: Verb, dirs: &Dirs) -> Result<()> {
     signals::hold()?;
     match verb {
         Verb::Undo { id } => {
+            foreign::detach(&dirs.records, &id)?;
             // Nobody makes the table anew meanwhile, with the ports that go.
             let _together = Lock::together()?;
             record::undo(&dirs.records, &id)
@@ -254,6 +263,12 @@ fn set_up(mut wanted: Setup, dirs: &Dirs) -> Result<()> {
     need_root()?;
     signals::hold()?;
     let id = document.identify(wanted.id.take())?;
+    if let Some(conf) = &wanted.conf {
+        return foreign::run(&id, &wanted, conf, dirs, |network| {
+            document.add(Section::Network, network)?;
+            document.write()
+        });
+    }
     setup::run(&id, &wanted, dirs, |network| {
         document.add(Section::Network, network)?;
         document.write()

@@ -10,11 +10,12 @@ use crate::link::{self, Link};
 use crate::lock::Lock;
 use crate::nft::Firewall;
 use crate::rtnl::Rtnl;
-use crate::{bridge, pin, ports, rebuild, record, veth};
+use crate::{bridge, foreign, pin, ports, rebuild, record, veth};
 
 /// Removes the remains of set-ups that were killed, then the bridges without a port, and with the last of them our
 /// table.
 pub fn run(dirs: &Dirs) -> Result<()> {
+    detach(dirs)?;
     // Alone: no set-up is half done.
     let _alone = Lock::alone()?;
     for id in record::ids(&dirs.records)? {
@@ -41,6 +42,16 @@ pub fn run(dirs: &Dirs) -> Result<()> {
         (_, 0) => ports::sweep(&firewall),
         _ => rebuild::table(&rtnl, &firewall, dirs),
     }
+}
+
+/// Has others' plugins take back what they did for containers that are gone. They run while we hold no lock; that no set-up
+/// is half done is looked at before.
+fn detach(dirs: &Dirs) -> Result<()> {
+    let alone = Lock::alone()?;
+    let mut gone = record::ids(&dirs.records)?;
+    gone.retain(|id| !pin::is_there(id));
+    drop(alone);
+    gone.iter().try_for_each(|id| foreign::detach(&dirs.records, id))
 }
 
 /// Whether the bridge has ports that will stay.

@@ -11,6 +11,7 @@ mod departure;
 mod dirs;
 mod dns;
 mod exec;
+mod foreign;
 mod forwarding;
 mod gc;
 mod ground;

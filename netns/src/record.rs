@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use stage::{Durability, Explain, Id, Undo, attempt_all, make_private_dir, replace_file};
 
+use crate::foreign::Chain;
 use crate::members::Members;
 use crate::nft::Firewall;
 use crate::publish::Mapping;
@@ -38,6 +39,9 @@ pub struct Record {
     pub names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<Mapping>,
+    /// Others' plugins that connected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Chain>,
 }
 
 /// Makes the container's record in the directory of records.

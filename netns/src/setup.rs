@@ -99,7 +99,7 @@ fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     // Whose namespace is another's has an `/etc/hosts` of that other's.
     let members = if seat.is_none() { Members::of(&dirs.records, &ground.network.name) } else { None };
     let names = members.as_ref().map_or_else(Vec::new, |_| names(wanted, id));
-    let record = Record { network, netns, ip6: wanted.ip6, names, port_mappings };
+    let record = Record { network, netns, ip6: wanted.ip6, names, port_mappings, chain: None };
     record::make(&dirs.records, id, &record, undo)?;
     let pair = connect(job, ground, &lan, undo)?;
     if !record.port_mappings.is_empty() {
@@ -185,7 +185,7 @@ fn within() -> Result<Rtnl> {
     Rtnl::open()
 }
 
-fn resolver(wanted: &Setup) -> Result<Resolv> {
+pub fn resolver(wanted: &Setup) -> Result<Resolv> {
     let overridden = |resolv: Resolv| resolv.overridden(&wanted.dns, &wanted.dns_search, &wanted.dns_option);
     if wanted.network == Kind::Host {
         return Ok(overridden(Resolv::of_host()?));

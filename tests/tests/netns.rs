@@ -6,6 +6,7 @@ mod container;
 mod documents;
 mod engines;
 mod faults;
+mod foreign;
 mod ground;
 mod ipv6;
 mod members;

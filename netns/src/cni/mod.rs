@@ -18,7 +18,7 @@ use failure::{Failure, Outcome};
 use request::{Command, Request};
 
 /// The versions of the specification that it speaks, the newest last.
-const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+pub const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /// As which plugin the binary was called: the name it was started under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
