@@ -108,19 +108,12 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         Taken::No => first,
         Taken::Yes => next(rtnl, plan, &name)?,
     };
-    shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(address.into())]);
+    let show =
+        |lease| shell(&["ip", "link", "property", "add", "dev", &name, "altname", &link::lease_name(lease)]);
+    show(address.into());
     if let Some(address6) = plan.address6 {
         // One that does not follow from the other's lease needs its own.
-        shell(&[
-            "ip",
-            "link",
-            "property",
-            "add",
-            "dev",
-            &name,
-            "altname",
-            &link::lease_name(address6.into()),
-        ]);
+        show(address6.into());
         rtnl.all([lease(&name, address6)])?;
     }
     let follows = || plan.lan.subnet6.map(|subnet6| subnet6.address_of(address));

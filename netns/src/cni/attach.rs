@@ -1,5 +1,7 @@
 //! An interface on a bridge of ours, in a namespace of the engine's.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 use stage::{Roots, RunRoot};
 
@@ -25,9 +27,11 @@ pub fn dirs() -> Dirs {
 pub fn add(request: &Request) -> Outcome<Value> {
     let (config, dirs) = (&request.config, dirs());
     let network = network(request, &dirs)?;
+    let ips = request.wanted_ips()?;
     let wanted = Setup {
         network: Kind::Named(network.name.clone()),
-        ip: config.runtime_config.ip()?,
+        ip: ips.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }),
+        ip6: ips.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }),
         mac_address: config.runtime_config.mac()?,
         // Of a configuration it means the default.
         mtu: config.mtu.filter(|mtu| *mtu != 0),
@@ -56,7 +60,7 @@ fn network(request: &Request, dirs: &Dirs) -> Outcome<Definition> {
         return Ok(network);
     }
     check_name(&config.name).map_err(|error| Failure::new(7, format!("{error:#}")))?;
-    let subnet = config.ipam.subnet()?;
+    let (subnet, subnet6) = (config.ipam.subnet()?, config.ipam.subnet6()?);
     let _alone = Lock::alone()?;
     let (rtnl, all) = (Rtnl::open()?, dirs.networks.all()?);
     // Another one was quicker.
@@ -73,8 +77,8 @@ fn network(request: &Request, dirs: &Dirs) -> Outcome<Definition> {
         name: config.name.clone(),
         bridge: config.bridge.clone().unwrap_or_else(|| free_bridge(&all, is_there)),
         subnet: Some(subnet),
-        subnet6: None,
-        ipv6: false,
+        subnet6,
+        ipv6: subnet6.is_some(),
         internal: false,
     };
     dirs.networks.add(&network)?;

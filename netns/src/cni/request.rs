@@ -13,6 +13,7 @@ use super::failure::{Failure, Outcome};
 use super::ranges::{RangeSet, Written};
 use crate::publish::{HostPort, Protocol, Publish, Wish};
 use crate::subnet::{Mac, Subnet};
+use crate::subnet6::Subnet6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -110,21 +111,47 @@ impl Ipam {
         Ok(sets)
     }
 
+    /// All ranges, of whatever set.
+    fn all(&self) -> impl Iterator<Item = Written> {
+        self.single().into_iter().chain(self.ranges.iter().flatten().cloned())
+    }
+
     /// The subnet of IPv4, with the gateway that is set.
     pub fn subnet(&self) -> Outcome<Option<Subnet>> {
         let of_range = |range: Written| match range.subnet {
             IpNet::V4(net) => Some((net, range.gateway)),
             IpNet::V6(_) => None,
         };
-        let all = self.single().into_iter().chain(self.ranges.iter().flatten().cloned());
-        let Some((net, gateway)) = all.filter_map(of_range).next() else { return Ok(None) };
-        let wrong = |error: anyhow::Error| Failure::new(7, format!("{error:#}"));
-        let subnet = Subnet::try_from(net).map_err(wrong)?;
+        let Some((net, gateway)) = self.all().find_map(of_range) else { return Ok(None) };
+        let subnet = Subnet::try_from(net).map_err(|error| configuration(&error))?;
         match gateway {
-            Some(IpAddr::V4(gateway)) => subnet.with_gateway(gateway).map(Some).map_err(wrong),
+            Some(IpAddr::V4(gateway)) => {
+                subnet.with_gateway(gateway).map(Some).map_err(|error| configuration(&error))
+            }
             _ => Ok(Some(subnet)),
         }
     }
+
+    /// The subnet of IPv6. Its gateway is the first address: a container's address follows from that of IPv4.
+    pub fn subnet6(&self) -> Outcome<Option<Subnet6>> {
+        let of_range = |range: Written| match range.subnet {
+            IpNet::V6(net) => Some((net, range.gateway)),
+            IpNet::V4(_) => None,
+        };
+        let Some((net, gateway)) = self.all().find_map(of_range) else { return Ok(None) };
+        let subnet = Subnet6::try_from(net).map_err(|error| configuration(&error))?;
+        match gateway {
+            Some(gateway) if gateway != subnet.gateway() => {
+                Err(Failure::new(2, format!("gateway {gateway} is not supported"))
+                    .details(format!("the gateway of {subnet} is {}", subnet.gateway())))
+            }
+            _ => Ok(Some(subnet)),
+        }
+    }
+}
+
+fn configuration(error: &anyhow::Error) -> Failure {
+    Failure::new(7, format!("{error:#}"))
 }
 
 /// What the engine adds for one container (conventions for capabilities).
@@ -183,14 +210,6 @@ impl RuntimeConfig {
         // A port of 0 is one that is not published (containerd's).
         let published = self.port_mappings.iter().filter(|mapping| mapping.host_port != 0);
         Ok(vec![Publish(published.map(wish).collect::<Outcome<_>>()?)])
-    }
-
-    /// The address asked for, with or without the prefix's length.
-    pub fn ip(&self) -> Outcome<Option<std::net::Ipv4Addr>> {
-        let Some(text) = self.ips.first() else { return Ok(None) };
-        let (address, _) = text.split_once('/').unwrap_or((text, ""));
-        let wrong = |error| Failure::new(7, format!("runtimeConfig.ips: {text}: {error}"));
-        address.parse().map(Some).map_err(wrong)
     }
 
     pub fn mac(&self) -> Outcome<Option<Mac>> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::output::Output;
 use tests::{Host, new_id};
 
-use crate::netns::container::{in_namespace, on_host, quiet_host};
+use crate::netns::container::{host_with_ip_netns, in_namespace, on_host, quiet_host};
 
 const WAY: &str = "/run/cni-bin";
 
@@ -113,6 +113,27 @@ fn add_check_and_del() {
     call(&host, "bridge", "DEL", (&new_id(), "/run/netns/nonsense", "eth0"), &config(&none)).prints("");
     call(&host, "bridge", "CHECK", who, &with_result).code(1);
     finish(&host);
+}
+
+#[test]
+fn both_families_with_the_addresses_that_the_engine_wants() {
+    let host = host_with_ip_netns();
+    host.sh(&format!("mkdir {WAY}; ln -s $(command -v netns) {WAY}/bridge; ip netns add pod")).ok();
+    let ranges = json!([[{"subnet": "10.88.7.0/24"}], [{"subnet": "fd00:7::/64"}]]);
+    let ips = json!({"ips": ["10.88.7.9", "fd00:7::5:0:9/64"]});
+    let config = config(&json!({"ipam": {"type": "host-local", "ranges": ranges}, "runtimeConfig": ips}));
+    let result = call(&host, "bridge", "ADD", ("pod-1", POD, "eth0"), &config).json();
+    assert_eq!(
+        result["ips"],
+        json!([
+            {"address": "10.88.7.9/24", "gateway": "10.88.7.1", "interface": 2},
+            {"address": "fd00:7::5:0:9/64", "gateway": "fd00:7::1", "interface": 2}
+        ])
+    );
+    host.sh("for to in 10.88.7.1 fd00:7::1; do ip netns exec pod ping -qc1 -W5 $to > /dev/null || echo no $to; done").prints("");
+    call(&host, "bridge", "DEL", ("pod-1", POD, "eth0"), &config).prints("");
+    host.sh("netns gc; netns network rm podnet; echo 0 > /proc/sys/net/ipv4/ip_forward; ip netns delete pod")
+        .ok();
 }
 
 #[test]
