@@ -12,10 +12,12 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use stage::Explain;
 
 use crate::call::Call;
+use crate::container::affinity::Affinity;
 use crate::container::cgroup::Door;
 use crate::container::root::Root;
 use crate::container::{become_root, drop_groups, open_terminal};
 use crate::document::Source;
+use crate::json;
 use crate::oci::console::Console;
 use crate::oci::make;
 use crate::options::ExecOptions;
@@ -66,6 +68,8 @@ pub fn exec(roots: &StateRoot, options: &ExecOptions) -> Result<u8> {
     }
     let signals = Signals::hold()?;
     let outside = arrange(options)?;
+    let affinity = affinity(outside.process.as_ref(), &state.process)?;
+    affinity.begin()?;
     let container = hold(&state)?;
     let door = Door::open(state.cgroup.as_ref())?;
     let (ours, childs) = report::line().context("cannot start the command")?;
@@ -82,7 +86,7 @@ pub fn exec(roots: &StateRoot, options: &ExecOptions) -> Result<u8> {
         Fork::Parent(child) => child,
         Fork::Child => {
             drop(ours);
-            if let Err(error) = enter(&start, (&door, &proc), &container, &childs) {
+            if let Err(error) = enter(&start, (&door, &affinity, &proc), &container, &childs) {
                 childs.send_failure(&error);
             }
             sys::exit_now(i32::from(stage::Codes::NOT_RUN))
@@ -101,7 +105,7 @@ pub fn exec(roots: &StateRoot, options: &ExecOptions) -> Result<u8> {
 }
 
 fn arrange(options: &ExecOptions) -> Result<Outside> {
-    let read = |path: &PathBuf| -> Result<Process> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
+    let read = |path: &PathBuf| -> Result<Process> { json::read(&std::fs::read(path)?) };
     let process = options
         .process
         .as_ref()
@@ -205,6 +209,12 @@ fn prepare(options: &ExecOptions, state: &State, outside: &Outside) -> Result<St
     Ok(start)
 }
 
+/// The engine's, else the container's.
+fn affinity(engines: Option<&Process>, container: &Process) -> Result<Affinity> {
+    let process = engines.filter(|process| process.exec_cpu_affinity().is_some());
+    Affinity::of(process.unwrap_or(container))
+}
+
 /// What it leaves open is as the container has it.
 fn of_engine(process: &Process, container: &Process, options: &ExecOptions) -> Process {
     let mut process = process.clone();
@@ -241,11 +251,17 @@ fn typed(options: &ExecOptions, state: &State, client: &Client, root: &Root) -> 
 }
 
 /// In the child, which is in all namespaces but one.
-fn enter(start: &Start, (door, proc): (&Door, &OwnedFd), container: &OwnedFd, line: &End) -> Result<()> {
+fn enter(
+    start: &Start,
+    (door, affinity, proc): (&Door, &Affinity, &OwnedFd),
+    container: &OwnedFd,
+    line: &End,
+) -> Result<()> {
     die_with_parent()?;
     start.settings.write_labels(proc.as_fd())?;
     // Its limits first, then the namespace in which its cgroup is the root.
     door.enter()?;
+    affinity.end()?;
     setns(container.as_fd(), CloneFlags::CLONE_NEWCGROUP)
         .call("setns")
         .context("cannot enter the container")?;

@@ -11,6 +11,7 @@ mod document;
 mod exec;
 mod facts;
 mod gate;
+mod json;
 mod ls;
 mod oci;
 mod options;

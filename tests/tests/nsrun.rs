@@ -19,6 +19,7 @@ mod volumes;
 
 // Against those who attack it, and beside crun and runc.
 mod options;
+mod refused;
 mod security;
 mod table;
 

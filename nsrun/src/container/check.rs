@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
 
+use super::affinity::Affinity;
 use super::flags::Flags;
 use super::namespaces::Namespaces;
 
@@ -52,10 +53,11 @@ fn linux_fields(linux: &Linux, namespaces: &Namespaces) -> Result<()> {
         ensure!(!asked, "cannot use linux.{field}: nsrun does not support it");
     }
     if let Some(label) = linux.mount_label().as_deref().filter(|label| !label.is_empty()) {
-        ensure!(
-            Path::new("/sys/fs/selinux/enforce").exists(),
-            "cannot use linux.mountLabel {label}: SELinux is not enabled on this host"
-        );
+        let why = match Path::new("/sys/fs/selinux/enforce").exists() {
+            true => "nsrun does not support it",
+            false => "SELinux is not enabled on this host",
+        };
+        bail!("cannot use linux.mountLabel {label}: {why}");
     }
     if let Some(word) = linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty()) {
         let flags = Flags::parse(&[word.to_owned()]);
@@ -154,7 +156,8 @@ fn check_process(process: &Process) -> Result<()> {
         process.user().umask().is_none_or(|umask| umask <= 0o777),
         "cannot use process.user.umask: it is not between 0 and 511"
     );
-    Ok(())
+    // It holds for who enters later; that is too late to say that it is wrong.
+    Affinity::of(process).map(drop)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Executes an OCI runtime configuration: one process in new namespaces, which makes its own world and then becomes
 //! the payload. It knows no image, no document and no option.
 
+pub mod affinity;
 pub mod cgroup;
 mod check;
 mod copy_up;

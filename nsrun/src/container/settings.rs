@@ -262,16 +262,21 @@ fn nodes(policy: &LinuxMemoryPolicy) -> Result<(i32, u64)> {
 
 /// `0-2,5` as bits; numbers up to 63.
 fn mask(list: &str) -> Option<u64> {
-    let mut bits = 0;
+    numbers(list)?.into_iter().try_fold(0, |bits, number| Some(bits | 1u64.checked_shl(number)?))
+}
+
+/// `0-2,5`: processors or memory nodes, of which no machine has more than 4096.
+pub fn numbers(list: &str) -> Option<Vec<u32>> {
+    let mut all = Vec::new();
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        if first > last || last > 63 {
+        if first > last || last >= 4096 {
             return None;
         }
-        (first..=last).for_each(|number| bits |= 1 << number);
+        all.extend(first..=last);
     }
-    Some(bits)
+    Some(all)
 }
 
 /// # Errors

@@ -194,7 +194,7 @@ pub fn profile(path: &Path, here: &Here) -> Result<LinuxSeccomp> {
 }
 
 fn parse(text: &[u8], here: &Here) -> Result<LinuxSeccomp> {
-    let profile: Profile = serde_json::from_slice(text)?;
+    let profile: Profile = crate::json::read(text)?;
     if profile.architectures.is_some() && profile.arch_map.is_some() {
         bail!("it has both architectures and archMap");
     }

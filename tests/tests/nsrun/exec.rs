@@ -1,6 +1,8 @@
 //! `nsrun exec`: inside in every respect.
 
-use super::{ROOTFS, Sleeper, host};
+use serde_json::json;
+
+use super::{ROOTFS, Sleeper, bundle, host};
 
 #[test]
 fn in_all_namespaces_of_the_container() {
@@ -115,4 +117,41 @@ fn a_hostile_container_learns_nothing_from_who_enters() {
     sleeper.exec(&host, &["-w", "/link", "ID", "pwd"]).code(125);
     sleeper.exec(&host, &["ID", "/proc/self/exe"]).code(126);
     sleeper.end();
+}
+
+#[test]
+fn on_the_processors_of_the_configuration() {
+    let host = host();
+    if host.run(&["nproc"]).ok().trim() == "1" {
+        tests::skip!("this machine has one processor");
+    }
+    let mut config = bundle::config(&host, "box", "echo up; exec sleep 1000");
+    config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1"});
+    bundle::write(&host, "box", &config);
+    bundle::create(&host, "box").prints("");
+    bundle::nsrun(&host, &["start", "box"]).prints("");
+    let list = ["sed", "-n", "s/^Cpus_allowed_list:\t*//p", "/proc/self/status"];
+    // Not those of the container itself.
+    let all = host.run(&list).ok();
+    let first = std::fs::read_to_string(host.path("/run/box.pid")).unwrap();
+    host.sh(&format!("sed -n 's/^Cpus_allowed_list:\t*//p' /proc/{first}/status")).prints(all.trim());
+    let trace = ["strace", "-f", "-qq", "-o", "/run/trace", "-e", "trace=sched_setaffinity,clone3"];
+    host.run(&[&trace[..], &["nsrun", "exec", "box"], &list[..]].concat()).prints("1");
+    let trace = std::fs::read_to_string(host.path("/run/trace")).unwrap();
+    let calls: Vec<&str> =
+        trace.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('(').next()).collect();
+    assert_eq!(calls, ["sched_setaffinity", "clone3", "sched_setaffinity"], "{trace}");
+    // An engine's process has its own.
+    let process = json!({"user": {}, "cwd": "/", "args": list, "env": ["PATH=/bin"], "execCPUAffinity": {"final": "0"}});
+    std::fs::write(host.path("/run/process.json"), process.to_string()).unwrap();
+    bundle::nsrun(&host, &["exec", "--process=/run/process.json", "box"]).prints("0");
+    let process = json!({"user": {}, "cwd": "/", "args": list, "execCPUAffinity": {"final": "1-0"}});
+    std::fs::write(host.path("/run/process.json"), process.to_string()).unwrap();
+    bundle::nsrun(&host, &["exec", "--process=/run/process.json", "box"])
+        .fails(125, "nsrun: cannot use process.execCPUAffinity.final: \"1-0\" is no list of processors\n");
+    std::fs::write(host.path("/run/process.json"), r#"{"user": {}, "cwd": "/", "args": "true"}"#).unwrap();
+    bundle::nsrun(&host, &["exec", "--process=/run/process.json", "box"])
+        .code(125)
+        .says("nsrun: cannot read the process from /run/process.json: args: invalid type: string");
+    bundle::delete(&host, "box");
 }

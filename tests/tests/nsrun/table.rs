@@ -78,7 +78,7 @@ pub fn and_mounts(more: &[Value]) -> Value {
     json!({"mounts": mounts})
 }
 
-fn patch(into: &mut Value, patch: &Value) {
+pub fn patch(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {
