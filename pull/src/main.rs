@@ -15,6 +15,7 @@ mod image;
 mod inspect;
 mod interrupt;
 mod layer;
+mod load;
 mod lockfile;
 mod login;
 mod ls;

@@ -14,6 +14,7 @@ use crate::lockfile::LockFile;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::report::{Fetched, Phase, Report};
+use crate::source::base::Base;
 use crate::source::docker_archive::DockerArchive;
 use crate::source::oci::Layout;
 use crate::source::registry::Repository;
@@ -36,7 +37,12 @@ pub fn image(store: &Store, text: &str, options: &Options) -> Result<(Found, Opt
         rules: options.terms.rules(),
         report: options.telling.report(),
     };
-    match Source::parse(text) {
+    let source = Source::parse(text);
+    if (options.onto.is_some() || options.config.is_some()) && !matches!(source, Source::Rootfs(_)) {
+        let error = Err(anyhow!("cannot pull {text}: --onto and --config are for what has neither"));
+        return error.hint("rootfs:DIR and rootfs:FILE have only files").code(Codes::USAGE);
+    }
+    match source {
         Source::Name(name) => of_name(store, &name, &wish),
         _ if options.locked.is_some() => {
             let error = anyhow!("cannot pull {text}: it is not an image of a registry");
@@ -175,7 +181,9 @@ fn of_file(store: &Store, source: Source, wish: &Wish) -> Result<Found> {
             wish.keep(store, &archive, image, &own)
         }
         Source::Rootfs(path) => {
-            let image = rootfs::image(store, &path, platform, (&wish.rules, &wish.report))?;
+            let Options { onto, config, .. } = wish.options;
+            let base = Base::of(store, onto.as_deref(), config.as_deref())?;
+            let image = rootfs::image(store, &path, (&base, platform), (&wish.rules, &wish.report))?;
             wish.keep(store, &rootfs::Made, image, named)
         }
         Source::Name(name) => Err(anyhow!("{name} is a name")),

@@ -12,6 +12,7 @@ use crate::disk;
 use crate::fsck;
 use crate::gc::{self, Mode};
 use crate::inspect;
+use crate::load;
 use crate::lockfile;
 use crate::login::{self, From};
 use crate::ls;
@@ -29,6 +30,7 @@ Examples:
   pull alpine | mount-overlay | netns | cgctl -m 64M | nsrun -- sh
   pull --platform linux/arm64 localhost:5000/app:1.2 | jq .image.spec.config
   pull --name mine rootfs:/srv/debian-tree
+  pull --name mine --onto busybox rootfs:/srv/more       the image and one layer more
   pull oci:./layout:latest
   pull ls | jq -r '.[].reference'
   pull rm alpine";
@@ -101,6 +103,12 @@ enum Verb {
         /// Names, ids, or beginnings of ids
         #[arg(value_name = "IMAGE", required = true)]
         images: Vec<String>,
+    },
+    /// Store every image of an archive, under the names that it has there
+    Load {
+        /// Read this archive, not standard input
+        #[arg(short, long, value_name = "FILE")]
+        input: Option<PathBuf>,
     },
     /// Check everything in the store, and fetch again what is broken
     Fsck {
@@ -182,6 +190,10 @@ fn run_verb(store: &Store, verb: Verb, options: &Options) -> Result<u8> {
         }
         Verb::Inspect { image } => inspect::run(store, &image, terms, telling, network),
         Verb::Save { output, format, images } => save::run(store, output.as_deref(), format, &images),
+        Verb::Load { input } => {
+            stage::need_root()?;
+            load::run(store, input.as_deref(), terms, telling)
+        }
         Verb::Fsck { dry_run } => {
             stage::need_root()?;
             let mode = if dry_run { fsck::Mode::Show } else { fsck::Mode::Repair };

@@ -24,6 +24,12 @@ pub struct Options {
     /// Store the image under this name
     #[arg(long, value_name = "NAME", value_parser = super::new_name)]
     pub name: Option<Reference>,
+    /// With rootfs: put the tree on top of this image, which is here
+    #[arg(long, value_name = "IMAGE")]
+    pub onto: Option<String>,
+    /// With rootfs: what the image's configuration says: author, created, config, history
+    #[arg(long, value_name = "JSON")]
+    pub config: Option<String>,
     /// Accept only what `pull lock` has written down here
     #[arg(long, value_name = "FILE")]
     pub locked: Option<PathBuf>,

@@ -26,6 +26,9 @@ use crate::store::Store;
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// The file that says which images it has.
+const MANIFEST: &str = "manifest.json";
+
 /// An archive, and which of its files are which blobs.
 pub struct DockerArchive {
     files: Files,
@@ -54,11 +57,32 @@ impl DockerArchive {
         Ok(DockerArchive { files: Files::open_at(path, store, rules)?, by_digest: HashMap::new() })
     }
 
+    /// Whether it has what such an archive must have.
+    pub fn is_one(&self) -> bool {
+        self.files.range(MANIFEST).is_ok()
+    }
+
+    /// What it is made of.
+    pub fn into_files(self) -> Files {
+        self.files
+    }
+
     /// The archive's image with this name, or its only one; and the names that it has there.
     pub fn image(&mut self, tag: Option<&str>, wanted: Option<&Platform>) -> Result<(Image, Vec<String>)> {
-        let items: Vec<Item> =
-            serde_json::from_slice(&self.files.small("manifest.json")?).context("malformed manifest.json")?;
-        let item = item(&items, tag)?;
+        let items = self.items()?;
+        self.image_of(item(&items, tag)?, wanted)
+    }
+
+    /// All its images, each with its names there.
+    pub fn images(&mut self, wanted: Option<&Platform>) -> Result<Vec<(Image, Vec<String>)>> {
+        self.items()?.iter().map(|item| self.image_of(item, wanted)).collect()
+    }
+
+    fn items(&self) -> Result<Vec<Item>> {
+        serde_json::from_slice(&self.files.small(MANIFEST)?).context("malformed manifest.json")
+    }
+
+    fn image_of(&mut self, item: &Item, wanted: Option<&Platform>) -> Result<(Image, Vec<String>)> {
         let bytes = self.files.small(&item.config)?;
         let config = self.descriptor(CONFIG_TYPE, &item.config)?;
         let parsed = manifest::config(&bytes, item.layers.len())?;

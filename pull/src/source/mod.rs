@@ -1,5 +1,6 @@
 //! Where an image can come from.
 
+pub mod base;
 pub mod docker_archive;
 mod files;
 pub mod oci;

@@ -1,6 +1,7 @@
 //! `rootfs:DIR` and `rootfs:FILE.tar`: a root file system that becomes an image of one layer.
 //!
-//! A directory goes through a tar stream: so its layer has a diffID, and the same tree is the same layer.
+//! A directory goes through a tar stream: so its layer has a diffID, and the same tree is the same layer. It may be the
+//! upper directory of an overlay: what that hides, the layer hides.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
+use super::base::Base;
 use super::open;
 use crate::blob::{Stream, Verified};
 use crate::decompress;
@@ -26,6 +28,7 @@ use crate::manifest::{self, ACCEPTED, Descriptor};
 use crate::platform::Platform;
 use crate::report::Report;
 use crate::store::Store;
+use crate::unpack;
 
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -43,15 +46,15 @@ impl Blobs for Made {
     }
 }
 
-/// Makes the layer; the image that has it comes out. `platform` is what its programs are for.
+/// Makes the layer; the image that has it on its base comes out. `platform` is what its programs are for.
 pub fn image(
     store: &Store,
     path: &Path,
-    platform: Option<&Platform>,
+    (base, platform): (&Base, Option<&Platform>),
     (rules, report): (&Rules, &Report),
 ) -> Result<Image> {
     let meta = fs::metadata(path).with_context(|| format!("stat {}", path.display()))?;
-    let platform = platform.cloned().unwrap_or_else(Platform::host);
+    let platform = base.platform(platform)?;
     let unpack = |stream: Stream| {
         let blob = Verified::new(stream, None);
         store.new_layer(|directory| layer::unpack(blob, directory, rules, report))
@@ -60,30 +63,24 @@ pub fn image(
         // The same tree is the same tar stream: there is no need to keep it.
         let unpacked = unpack(Box::new(Tarring::start(path)?))?;
         let (digest, size) = (unpacked.diff_id.clone(), unpacked.length);
-        return of_layer(
-            &unpacked,
-            Descriptor { media_type: LAYER_TYPE.to_owned(), digest, size },
-            &platform,
-        );
+        let layer = Descriptor { media_type: LAYER_TYPE.to_owned(), digest, size };
+        return of_layer(&unpacked, layer, base, &platform);
     }
     let copy = Copy::of(open(path)?, store)?;
     let unpacked = unpack(Box::new(copy.clone()))?;
-    of_layer(&unpacked, copy.keep(store)?, &platform)
+    of_layer(&unpacked, copy.keep(store)?, base, &platform)
 }
 
-fn of_layer(unpacked: &Unpacked, layer: Descriptor, platform: &Platform) -> Result<Image> {
-    let mut config = json!({"architecture": platform.architecture, "os": platform.os, "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [unpacked.diff_id]}});
-    if let Some(variant) = &platform.variant {
-        config["variant"] = json!(variant);
-    }
-    let bytes = serde_json::to_vec(&config)?;
-    let parsed = manifest::config(&bytes, 1)?;
+fn of_layer(unpacked: &Unpacked, layer: Descriptor, base: &Base, platform: &Platform) -> Result<Image> {
+    let mut layers = base.layers();
+    layers.push(layer);
+    let bytes = serde_json::to_vec(&base.config(platform, &unpacked.diff_id)?)?;
+    let parsed = manifest::config(&bytes, layers.len())?;
     let config = Descriptor::of(CONFIG_TYPE, &bytes);
     let text = serde_json::to_vec(
-        &json!({"schemaVersion": 2, "mediaType": ACCEPTED[2], "config": config, "layers": [layer]}),
+        &json!({"schemaVersion": 2, "mediaType": ACCEPTED[2], "config": config, "layers": layers}),
     )?;
-    Ok(Image::new((Descriptor::of(ACCEPTED[2], &text), text), (config, bytes), vec![layer], parsed))
+    Ok(Image::new((Descriptor::of(ACCEPTED[2], &text), text), (config, bytes), layers, parsed))
 }
 
 /// A file that is copied while it is read; it may be a pipe. The copy gets its name, which is its digest, at the end.
@@ -192,6 +189,9 @@ impl Tree {
         if meta.dev() != self.device {
             return Ok(());
         }
+        if unpack::is_opaque(&full)? {
+            self.hide(&path.join(".wh..wh..opq"))?;
+        }
         let mut names = Vec::new();
         for entry in fs::read_dir(&full).with_context(|| format!("cannot list {}", full.display()))? {
             names.push(entry?.file_name());
@@ -208,11 +208,23 @@ impl Tree {
             let meta = fs::symlink_metadata(self.dir.join(&path))?;
             if meta.is_dir() {
                 self.add_directory(&path)?;
+            } else if meta.file_type().is_char_device() && meta.rdev() == 0 {
+                self.hide(&whiteout(&path))?;
             } else {
                 self.add(&path, &meta)?;
             }
         }
         Ok(())
+    }
+
+    /// What overlayfs has as a device 0/0, or as an attribute of the directory, is a name in a layer (OCI image-spec,
+    /// layer.md). Nothing but the name means anything, so the same tree is the same stream.
+    fn hide(&mut self, path: &Path) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(0);
+        header.set_mode(0);
+        Ok(self.builder.append_data(&mut header, Path::new("./").join(path), io::empty())?)
     }
 
     fn add(&mut self, path: &Path, meta: &Metadata) -> Result<()> {
@@ -258,6 +270,10 @@ impl Tree {
         }
         for name in xattr_names(full)? {
             let text = name.to_str().context("an extended attribute's name is not UTF-8")?;
+            // The kernel's own notes on a writable layer.
+            if text.starts_with("trusted.overlay.") {
+                continue;
+            }
             let value = xattr_value(full, text).with_context(|| format!("getxattr {text}"))?;
             records.push((format!("SCHILY.xattr.{text}"), value));
         }
@@ -267,6 +283,13 @@ impl Tree {
         let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
         Ok(self.builder.append_pax_extensions(records)?)
     }
+}
+
+/// The name that hides `path` in a layer.
+fn whiteout(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".wh.");
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
 }
 
 fn header(meta: &Metadata) -> Result<Header> {

@@ -65,7 +65,8 @@ pub fn make_opaque_at(directory: &OwnedFd, name: &[u8]) -> Result<()> {
 /// Whether what the layers below have in a directory is hidden.
 pub fn is_opaque(directory: &Path) -> Result<bool> {
     match rustix::fs::lgetxattr(directory, OPAQUE, &mut [0u8; 1]) {
-        Err(Errno::NODATA) => Ok(false),
+        // The latter from a file system that has no attributes.
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
         read => read.map(|_| true).with_context(|| format!("cannot read {}: getxattr", directory.display())),
     }
 }
