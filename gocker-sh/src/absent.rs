@@ -16,35 +16,24 @@ pub fn answer(words: &[String]) -> Result<u8> {
     }
 }
 
-const INSTEAD: [(&str, &str); 27] = [
+const INSTEAD: [(&str, &str); 19] = [
     ("build", "build with buildah, podman or docker, and run oci:DIR or docker-archive:FILE"),
     ("builder", "build images with buildah, podman or docker"),
     ("buildx", "build images with buildah, podman or docker"),
     ("checkpoint", "checkpoints are made by crun or runc with criu"),
-    (
-        "commit",
-        "copy the writable layer (mount-overlay ls shows it) and build an image with buildah or umoci",
-    ),
     ("compose", "call gocker-sh run for each service from a script, or use podman-compose"),
     ("config", "a shell script keeps configuration in files and binds them with -v"),
     ("context", "gocker-sh works on this machine; reach another one with ssh"),
     ("events", "ask gocker-sh ps -a --json"),
-    ("import", "run rootfs:FILE, or pull it"),
-    ("load", "run docker-archive:FILE or oci:DIR, or pull it"),
-    ("login", "pull reads the credentials that docker login, podman login or skopeo login have stored"),
-    ("logout", "log out with docker, podman or skopeo, whose credentials pull reads"),
     ("manifest", "use skopeo inspect --raw, or crane manifest"),
-    ("network", "netns ls shows the networks of the containers, netns undo ID removes one"),
     ("node", "gocker has no cluster of its own: use it as the runtime and network of one that has"),
     ("plugin", "replace a stage by a program of your own instead"),
     ("push", "copy the image to the registry with skopeo or crane"),
-    ("save", "copy the image with skopeo"),
     ("scout", "scan the image with trivy or grype"),
     ("search", "search on the registry's own page"),
     ("secret", "bind the file with -v FILE:/run/secrets/NAME:ro"),
     ("service", "gocker has no cluster of its own: use systemd units that call gocker-sh run"),
     ("stack", "gocker has no cluster of its own: use systemd units that call gocker-sh run"),
     ("swarm", "gocker has no cluster of its own: use it as the runtime and network of one that has"),
-    ("tag", "pull the image under another name with pull --name NAME"),
     ("trust", "pull by digest: NAME@sha256:DIGEST is verified"),
 ];

@@ -1,5 +1,6 @@
 //! One stage by itself: asks it something and reads the answer, or lets it speak for itself.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -23,9 +24,19 @@ pub fn answer<T: DeserializeOwned>(
     tool: &str,
     arguments: &[&str],
 ) -> Result<std::result::Result<T, u8>> {
+    fed(tools, tool, arguments, Stdio::null())
+}
+
+/// The same of a stage that has something to read.
+pub fn fed<T: DeserializeOwned>(
+    tools: &Tools,
+    tool: &str,
+    arguments: &[&str],
+    stdin: Stdio,
+) -> Result<std::result::Result<T, u8>> {
     let mut command = command(tools, tool, arguments)?;
     let output = command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {tool}"))?;
@@ -46,7 +57,17 @@ pub fn quietly<T: DeserializeOwned>(tools: &Tools, tool: &str, arguments: &[&str
 
 /// The document that a stage prints, or its exit code when it failed and has said why.
 pub fn document(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<std::result::Result<Document, u8>> {
-    let text: std::result::Result<Box<RawValue>, u8> = answer(tools, tool, arguments)?;
+    document_fed(tools, tool, arguments, Stdio::null())
+}
+
+/// The same of a stage that has something to read.
+pub fn document_fed(
+    tools: &Tools,
+    tool: &str,
+    arguments: &[&str],
+    stdin: Stdio,
+) -> Result<std::result::Result<Document, u8>> {
+    let text: std::result::Result<Box<RawValue>, u8> = fed(tools, tool, arguments, stdin)?;
     match text {
         Ok(text) => {
             Document::read(text.get().as_bytes())?.with_context(|| format!("{tool} printed nothing")).map(Ok)
@@ -57,11 +78,23 @@ pub fn document(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<std::re
 
 /// Lets a stage do something, its output being ours. Its exit code.
 pub fn code(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<u8> {
+    code_fed(tools, tool, arguments, Stdio::null())
+}
+
+/// The same of a stage that has something to read.
+pub fn code_fed(tools: &Tools, tool: &str, arguments: &[&str], stdin: Stdio) -> Result<u8> {
     let status = command(tools, tool, arguments)?
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .status()
         .with_context(|| format!("cannot run {tool}"))?;
     Ok(code_of(status))
+}
+
+/// A short text to read: a pipe has room for it.
+pub fn text(text: &str) -> Result<Stdio> {
+    let (read, mut write) = std::io::pipe().context("cannot make a pipe")?;
+    write.write_all(text.as_bytes()).context("cannot write to a pipe")?;
+    Ok(read.into())
 }
 
 fn code_of(status: std::process::ExitStatus) -> u8 {

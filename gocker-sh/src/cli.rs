@@ -5,8 +5,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use stage::{Codes, Roots};
 
 use crate::cmd::{
-    attach, completion, cp, create, diff, doctor, explain, export, group, history, info, inspect, kill, logs,
-    pause, port, rename, restart, start, stats, stop, top, update, volume, wait, why,
+    attach, commit, completion, cp, create, diff, doctor, explain, export, group, history, import, info,
+    inspect, kill, login, logs, network, pause, port, rename, restart, save, start, stats, stop, tag, top,
+    update, volume, wait, why,
 };
 use crate::options::{Exec, Run};
 use crate::{absent, exec, gc, get, images, ps, rm, rmi, run, watch};
@@ -102,8 +103,24 @@ enum Command {
     Pull(get::Pull),
     /// Remove images
     Rmi(rmi::Rmi),
+    /// Give an image another name
+    Tag(tag::Tag),
+    /// Write images to an archive
+    Save(save::Save),
+    /// Read images from an archive
+    Load(save::Load),
+    /// Make an image of the files in a tar archive
+    Import(import::Import),
+    /// Make an image of what a container has changed
+    Commit(commit::Commit),
+    /// Store credentials for a registry, once it has taken them
+    Login(login::Login),
+    /// Remove the stored credentials for a registry
+    Logout(login::Logout),
     /// Show how an image was built
     History(history::History),
+    /// Networks that containers are connected to
+    Network(network::Command),
     /// Volumes that outlive containers
     Volume(volume::Command),
     /// Show what is here: containers, images, directories, the kernel
@@ -154,7 +171,15 @@ fn carry_out(cli: Cli) -> Result<u8> {
         Command::Diff(options) => diff::diff(global, &options),
         Command::Export(options) => export::export(global, &options),
         Command::Update(options) => update::update(global, &options),
+        Command::Tag(options) => tag::tag(global, &options),
+        Command::Save(options) => save::save(global, &options),
+        Command::Load(options) => save::load(global, &options),
+        Command::Import(options) => import::import(global, &options),
+        Command::Commit(options) => commit::commit(global, &options),
+        Command::Login(options) => login::login(global, &options),
+        Command::Logout(options) => login::logout(global, &options),
         Command::History(options) => history::history(global, &options),
+        Command::Network(options) => network::command(global, &options),
         Command::Volume(options) => volume::command(global, &options),
         Command::Info(options) => info::info(global, &options),
         Command::Version(options) => info::version(&options),

@@ -18,6 +18,7 @@ use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Claim, Hold, Owner, Patience, Store, remove_dir};
 use crate::teardown::{Undo, undo};
+use crate::volumes::Volumes;
 use crate::{ask, lookup, names, watch};
 
 /// Undo what killed commands have left
@@ -123,6 +124,10 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
     match record {
         Ok(Some(record)) if keeps => note_end(store, record)?,
         Err(_) if keeps => {}
+        Ok(Some(record)) => {
+            Volumes::forget(store, &record)?;
+            forget(store, &id)?;
+        }
         _ => forget(store, &id)?,
     }
     hold.remove()

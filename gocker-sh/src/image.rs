@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use stage::Document;
 
 use crate::record::Record;
@@ -38,6 +39,8 @@ struct Config {
     cmd: Option<Vec<String>>,
     labels: Option<BTreeMap<String, String>>,
     stop_signal: Option<String>,
+    exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+    volumes: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 impl Image {
@@ -46,9 +49,21 @@ impl Image {
         document.get("image")
     }
 
+    /// `80/tcp`, ...
+    pub fn exposed(&self) -> Vec<String> {
+        let config = self.spec.config.as_ref();
+        config.and_then(|config| config.exposed_ports.as_ref()).map(keys).unwrap_or_default()
+    }
+
+    /// The directories that are to be volumes.
+    pub fn volumes(&self) -> Vec<String> {
+        let config = self.spec.config.as_ref();
+        config.and_then(|config| config.volumes.as_ref()).map(keys).unwrap_or_default()
+    }
+
     /// Adds to the record what the image makes of what was typed: the whole command, and its labels.
     pub fn tell(self, record: &mut Record) {
-        let Config { entrypoint, cmd, labels, stop_signal } = self.spec.config.unwrap_or_default();
+        let Config { entrypoint, cmd, labels, stop_signal, .. } = self.spec.config.unwrap_or_default();
         // A container that is started again has heard all of it.
         if record.image_id.is_some() {
             return;
@@ -71,4 +86,8 @@ impl Image {
         record.stop_signal = stop_signal;
         record.image_id = Some(self.config.digest);
     }
+}
+
+fn keys(map: &BTreeMap<String, IgnoredAny>) -> Vec<String> {
+    map.keys().cloned().collect()
 }

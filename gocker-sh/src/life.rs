@@ -170,6 +170,7 @@ fn set_up_and_run(
     };
     note(trace.as_deref_mut(), &built.children, Some(&document));
     note_made(record, &document)?;
+    let nsrun = with_volumes_of_image((bench, tie), record, &document, (store, nsrun))?;
     fill_volumes(global, record, &document)?;
     if let Tie::Loose(streams) = tie {
         // On disk before nsrun can go on alone: whoever comes next must find it, should we be killed.
@@ -182,6 +183,23 @@ fn set_up_and_run(
     let nsrun = if child.was_killed() { Nsrun::Killed } else { Nsrun::Done };
     note(trace, &[child], None);
     Ok((code, nsrun))
+}
+
+/// Directories that the image declares as volumes get one each, unless something is mounted there. nsrun, which was
+/// started before the image was known, starts anew then.
+fn with_volumes_of_image(
+    (bench, tie): (&Bench, Tie),
+    record: &mut Record,
+    document: &Document,
+    (store, nsrun): (&Store, Waiting),
+) -> Result<Waiting> {
+    let wanted = Image::of(document)?.map(|image| image.volumes()).unwrap_or_default();
+    if wanted.is_empty() || !volumes::of_image(record, &Volumes::of(store), &wanted)? {
+        return Ok(nsrun);
+    }
+    nsrun.dismiss()?;
+    record.write_run(store)?;
+    Waiting::start(bench, tie, &record.plan.nsrun)
 }
 
 /// Our child, which has not been waited for yet: the pid is its own.
@@ -225,9 +243,11 @@ fn note_made(record: &mut Record, document: &Document) -> Result<()> {
 fn fill_volumes(global: &Global, record: &Record, document: &Document) -> Result<()> {
     let options = options::Run::read(record.options.as_deref())?;
     let volumes = Volumes::new(&global.roots);
+    let nameless = [volumes::ANONYMOUS.to_owned()];
     let mut any = false;
     for (name, _, _) in options.volumes().iter().filter_map(|volume| volumes::named(volume)) {
-        volumes.create(name, &[])?;
+        let is_nameless = record.anonymous.iter().any(|own| own == name);
+        volumes.create(name, if is_nameless { &nameless } else { &[] })?;
         any = true;
     }
     let rootfs: Option<serde_json::Value> = if any { document.get("rootfs")? } else { None };
@@ -291,6 +311,7 @@ fn finish(session: Session, record: &mut Record, ran: bool, end: End) -> Result<
         record.end = Some(end);
         record.write_kept(store)?;
     } else {
+        Volumes::forget(store, record)?;
         names::give_back(store, &record.id, &record.name)?;
         remove_dir(&store.kept_dir(&record.id))?;
     }

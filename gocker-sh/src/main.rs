@@ -7,6 +7,7 @@
 mod absent;
 mod ask;
 mod chain;
+mod change;
 mod children;
 mod cli;
 mod cmd;
@@ -35,6 +36,7 @@ mod rmi;
 mod rootfs;
 mod run;
 mod script;
+mod settle;
 mod shape;
 mod signal;
 mod signals;

@@ -1,10 +1,14 @@
 //! What `run` and `exec` are asked for, as it was typed.
 
+mod network;
+
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+pub use network::{Mode, Network};
 
 /// Run a command in a new container
 // docker's options, and Gocker's own --mem, --swap and --pids.
@@ -41,8 +45,8 @@ pub struct Run {
     /// Make the root file system read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Bind a directory or file of the host: SRC:DST[:ro]
-    #[arg(short, long, value_name = "SRC:DST[:OPTIONS]")]
+    /// Bind a directory or file of the host, or a volume: NAME:DST; a DST alone is a volume without a name
+    #[arg(short, long, value_name = "[SRC:]DST[:OPTIONS]")]
     pub volume: Vec<String>,
     #[command(flatten)]
     pub isolation: Isolation,
@@ -289,59 +293,6 @@ pub struct Isolation {
     /// User namespace: host, ID:SIZE, or a name of /etc/subuid
     #[arg(long, value_name = "IDS")]
     pub userns: Option<String>,
-}
-
-/// The container's network.
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Network {
-    /// Connect it to the bridge, to nothing, or leave it in the host's network
-    #[arg(long, visible_alias = "net", value_name = "bridge|host|none")]
-    pub network: Option<Mode>,
-    /// Publish a port: [ADDRESS:][HOST-PORT:]PORT[/tcp|udp|sctp], ranges with a dash
-    #[arg(short, long, value_name = "PORTS")]
-    pub publish: Vec<String>,
-    /// Its address on the bridge
-    #[arg(long, value_name = "ADDRESS")]
-    pub ip: Option<String>,
-    /// Add a line to /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS")]
-    pub add_host: Vec<String>,
-    /// Ask this name server
-    #[arg(long, value_name = "ADDRESS")]
-    pub dns: Vec<String>,
-    /// Search names in this domain
-    #[arg(long, value_name = "DOMAIN")]
-    pub dns_search: Vec<String>,
-    /// Set an option of resolv.conf
-    #[arg(long, value_name = "OPTION")]
-    pub dns_option: Vec<String>,
-}
-
-/// What a container is connected to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    #[default]
-    Bridge,
-    Host,
-    None,
-}
-
-impl Mode {
-    pub fn word(self) -> &'static str {
-        match self {
-            Mode::Bridge => "bridge",
-            Mode::Host => "host",
-            Mode::None => "none",
-        }
-    }
-}
-
-impl Network {
-    pub fn mode(&self) -> Mode {
-        self.network.unwrap_or_default()
-    }
 }
 
 /// Run a command in a running container

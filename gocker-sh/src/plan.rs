@@ -1,10 +1,12 @@
 //! Decides what is asked of each stage: from the options of `run` to five command lines. Touches nothing.
 
+use std::path::Path;
+
 use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use stage::{Explain, Id};
 
-use crate::options::{Image, Isolation, Limits, Mode, Network, Process, Run, volume_of};
+use crate::options::{Image, Isolation, Limits, Mode, Process, Run, volume_of};
 use crate::volumes::{self, Volumes};
 
 /// The arguments of each stage that takes part.
@@ -23,6 +25,27 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// One more volume: a directory of the host for one of the container.
+    pub fn add_volume(&mut self, source: &Path, destination: &str) {
+        let end = self.nsrun.iter().position(|word| word == "--").unwrap_or(self.nsrun.len());
+        self.nsrun.insert(end, format!("--volume={}:{destination}", source.display()));
+    }
+
+    /// The name of a container on a network where containers have names.
+    pub fn add_name(&mut self, name: &str) {
+        if let Some(words) = &mut self.netns {
+            words.push(format!("--network-alias={name}"));
+        }
+    }
+
+    /// Another name in its place, from the next start on.
+    pub fn change_name(&mut self, old: &str, new: &str) {
+        let (old, new) = (format!("--network-alias={old}"), format!("--network-alias={new}"));
+        for word in self.netns.iter_mut().flatten().filter(|word| **word == old) {
+            word.clone_from(&new);
+        }
+    }
+
     /// Whether the image's ENTRYPOINT and CMD are to be ignored.
     pub fn has_entrypoint(&self) -> bool {
         self.nsrun.iter().take_while(|word| *word != "--").any(|word| word.starts_with("--entrypoint="))
@@ -85,10 +108,10 @@ pub fn plan(options: &Run, id: &Id, volumes: &Volumes) -> Result<Plan> {
             "no daemon is there to do it; a systemd unit with Restart=always and gocker-sh run as ExecStart does",
         );
     }
-    let netns = netns(&options.network, id);
+    let netns = netns(options, id);
     let mut nsrun = nsrun(options, id, volumes)?;
     if netns.is_none() {
-        nsrun.splice(0..0, [format!("--network={}", options.network.mode().word())]);
+        nsrun.splice(0..0, [format!("--network={}", options.network.mode())]);
     }
     Ok(Plan {
         pull: pull(&options.image),
@@ -121,19 +144,27 @@ fn mount_overlay(options: &Run, id: &Id) -> Vec<String> {
 }
 
 /// `None` when nsrun alone can do it: in the caller's network, or in an empty one.
-fn netns(network: &Network, id: &Id) -> Option<Vec<String>> {
+fn netns(options: &Run, id: &Id) -> Option<Vec<String>> {
+    let network = &options.network;
     let more = !(network.publish.is_empty()
         && network.dns.is_empty()
         && network.dns_search.is_empty()
         && network.dns_option.is_empty());
     let mode = network.mode();
-    if mode != Mode::Bridge && !more {
+    if matches!(mode, Mode::Host | Mode::None) && !more {
         return None;
     }
     let mut words = Words(Vec::new());
-    words.option("--network", (mode != Mode::Bridge).then_some(mode.word()));
+    words.option("--network", (mode != Mode::Bridge).then(|| mode.to_string()).as_deref());
+    if let Mode::Named(_) = mode {
+        words.option("--hostname", options.hostname.as_deref());
+        words.each("--network-alias", options.hostname.is_none().then_some(id.short()));
+    }
+    words.all("--network-alias", &network.network_alias);
     words.all("--publish", &network.publish);
     words.option("--ip", network.ip.as_deref());
+    words.option("--ip6", network.ip6.as_deref());
+    words.option("--mac-address", network.mac_address.as_deref());
     words.all("--dns", &network.dns);
     words.all("--dns-search", &network.dns_search);
     words.all("--dns-option", &network.dns_option);
@@ -224,7 +255,7 @@ fn bind(volume: &str, volumes: &Volumes) -> Result<String> {
         if volume.contains(':') {
             return Ok(volume.to_owned());
         }
-        bail!("cannot bind {volume}: only SRC:DST is supported, no volumes without a name");
+        bail!("cannot bind {volume}: a volume without a name needs an absolute path");
     };
     volumes::check(name)?;
     let options: Vec<&str> = mode.split(',').filter(|word| !word.is_empty() && *word != "nocopy").collect();
@@ -311,9 +342,10 @@ mod tests {
 
     #[test]
     fn without_a_bridge_nsrun_alone_does_the_network() {
-        let mut network = Network { network: Some(Mode::Host), ..Network::default() };
-        assert_eq!(netns(&network, &id()), None);
-        network.dns = vec!["9.9.9.9".to_owned()];
-        assert_eq!(line(&netns(&network, &id()).unwrap()), "--network=host --dns=9.9.9.9 --id=ID");
+        let mut options = options("busybox");
+        options.network.network = Some(Mode::Host);
+        assert_eq!(netns(&options, &id()), None);
+        options.network.dns = vec!["9.9.9.9".to_owned()];
+        assert_eq!(line(&netns(&options, &id()).unwrap()), "--network=host --dns=9.9.9.9 --id=ID");
     }
 }

@@ -82,7 +82,7 @@ struct Entry {
     oom_killed: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<String>,
-    network: &'static str,
+    network: String,
 }
 
 /// `ps`.
@@ -155,7 +155,7 @@ fn row(record: &Record, options: &Ps, now: Timestamp) -> Value {
         "Ports": ports(record),
         "Names": record.name,
         "Labels": record.labels.join(","),
-        "Networks": record.network.word(),
+        "Networks": record.network.to_string(),
         "Mounts": "",
         "LocalVolumes": "0",
         "Size": "0B",
@@ -216,6 +216,6 @@ fn entry(record: &Record) -> Entry {
         exit_code: record.end.as_ref().map(|end| end.exit_code),
         oom_killed: record.end.as_ref().is_some_and(|end| end.oom_killed),
         labels: record.labels.clone(),
-        network: record.network.word(),
+        network: record.network.to_string(),
     }
 }

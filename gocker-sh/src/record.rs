@@ -65,6 +65,9 @@ pub struct Record {
     /// The options of `run` or `create` as they were typed, without those that were not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<Box<RawValue>>,
+    /// The volumes that have no name but the one they were given, and that go with the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anonymous: Vec<String>,
     /// Why the record on disk cannot be used, when this one stands in for it.
     #[serde(skip)]
     pub broken: Option<String>,
@@ -224,6 +227,7 @@ impl Record {
             paused: false,
             end: None,
             options: None,
+            anonymous: Vec::new(),
             broken: Some(why.to_owned()),
         }
     }

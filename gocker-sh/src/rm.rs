@@ -11,6 +11,7 @@ use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Claim, Hold, Patience, Store};
 use crate::teardown::{Undo, undo};
+use crate::volumes::Volumes;
 use crate::{ask, gc, lookup};
 
 /// Remove containers
@@ -19,7 +20,7 @@ pub struct Rm {
     /// Kill it if it runs, and do not mind if it is not there
     #[arg(short, long)]
     force: bool,
-    /// Accepted: containers have no volumes of their own
+    /// Remove its volumes that have no name, too
     #[arg(short, long)]
     volumes: bool,
     /// Names or ids
@@ -42,7 +43,9 @@ pub fn rm(global: &Global, options: &Rm) -> Result<u8> {
                 continue;
             }
         };
-        match remove(global, &store, &id, options.force) {
+        let record = Record::read(&store, &id).unwrap_or_default().filter(|_| options.volumes);
+        let removed = remove(global, &store, &id, options.force);
+        match removed.and_then(|()| record.map_or(Ok(()), |record| Volumes::forget(&store, &record))) {
             Ok(()) => stage::print(&format!("{word}\n"))?,
             Err(error) => {
                 stage::say(&format!("gocker-sh: {error:#}"));

@@ -8,9 +8,10 @@ use stage::{Codes, Explain, Explained, Id};
 
 use crate::cli::Global;
 use crate::life::{self, Session};
-use crate::options::Run;
-use crate::plan::{Afterlife, plan};
+use crate::options::{Mode, Run};
+use crate::plan::{Afterlife, Plan, plan};
 use crate::record::{Record, now};
+use crate::settle::{Settled, settle};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store};
@@ -44,15 +45,21 @@ fn prepared(global: &Global, options: &Run) -> Result<u8> {
         bail!("cannot attach stdin to a TTY-enabled container because stdin is not a terminal");
     }
     let id = Id::mint()?;
-    let plan = plan(options, &id, &Volumes::new(&global.roots))?;
     let store = Store::new(&global.roots);
     gc::sweep(global, &store);
-    let (tools, signals) = (Tools::new(global)?, Signals::hold()?);
+    let tools = Tools::new(global)?;
+    let settled = match settle(&store, &tools, options)? {
+        Ok(settled) => settled,
+        Err(_) => return Ok(Codes::NOT_RUN),
+    };
+    let options = &settled.options;
+    let plan = plan(options, &id, &Volumes::new(&global.roots))?;
+    let signals = Signals::hold()?;
     if let Some(path) = &options.cidfile {
         write_cidfile(path, &id)?;
     }
     let hold = store.hold(&id)?;
-    let made = record(&store, &hold, options, plan);
+    let made = record(&store, &hold, &settled, plan);
     let session = |hold| Session { store: &store, tools: &tools, signals: &signals, hold };
     let ended = match made {
         Ok(record) if options.detach => life::launch(session(hold), record, global, process),
@@ -71,11 +78,15 @@ fn prepared(global: &Global, options: &Run) -> Result<u8> {
 }
 
 /// Puts the record of the new container on disk; its name is taken with it.
-pub fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan) -> Result<Record> {
+pub fn record(store: &Store, hold: &Hold, settled: &Settled, mut plan: Plan) -> Result<Record> {
+    let Settled { options, anonymous } = settled;
     let image = options.image.rootfs.as_deref().or(options.image.image());
     let detachment = &options.detachment;
     let log = log::limits(detachment.log_driver.as_deref(), &detachment.log_opt)?;
     let name = names::take(store, &hold.id, options.name.as_deref())?;
+    if let Mode::Named(_) = options.network.mode() {
+        plan.add_name(&name);
+    }
     let record = Record {
         id: hold.id.clone(),
         name,
@@ -97,6 +108,7 @@ pub fn record(store: &Store, hold: &Hold, options: &Run, plan: crate::plan::Plan
         paused: false,
         end: None,
         options: Some(options.typed()?),
+        anonymous: anonymous.clone(),
         broken: None,
     };
     let written = match record.afterlife {

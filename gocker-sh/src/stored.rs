@@ -42,6 +42,13 @@ pub enum Meant {
     Id(String),
 }
 
+impl Meant {
+    pub fn id(&self) -> &str {
+        let (Meant::Reference { id, .. } | Meant::Id(id)) = self;
+        id
+    }
+}
+
 impl Stored {
     /// Every stored image, once for each of its names.
     pub fn all(tools: &Tools) -> Result<Vec<Stored>> {

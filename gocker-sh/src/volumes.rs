@@ -38,9 +38,17 @@ pub struct Volume {
 #[derive(Clone, Debug)]
 pub struct Volumes(PathBuf);
 
+/// docker's mark of a volume that goes with its container.
+pub const ANONYMOUS: &str = "com.docker.volume.anonymous=";
+
 impl Volumes {
     pub fn new(roots: &Roots) -> Volumes {
         Volumes(roots.root.join(DIRECTORY))
+    }
+
+    /// Those beside the containers.
+    pub fn of(store: &Store) -> Volumes {
+        Volumes(store.kept_root().with_file_name(DIRECTORY))
     }
 
     /// The directory that containers see.
@@ -108,6 +116,16 @@ impl Volumes {
         Ok(users)
     }
 
+    /// Removes the volumes without a name of a container that goes, unless another uses them.
+    pub fn forget(store: &Store, record: &Record) -> Result<()> {
+        for name in &record.anonymous {
+            if Volumes::users(store, name)?.iter().all(|user| user.id == record.id) {
+                Volumes::of(store).remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Fills the empty volumes of a container from the directories of its image that they hide, as docker does; those with
     /// the option `nocopy` aside.
     pub fn copy_up(&self, options: &Run, root: &Path) -> Result<()> {
@@ -132,6 +150,63 @@ impl Volumes {
         }
         Ok(())
     }
+}
+
+/// Names for the volumes that were typed without one. The names are what comes out.
+pub fn give_names(options: &mut Run) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for volume in options.volume.iter_mut().filter(|volume| !volume.contains(':') && volume.starts_with('/'))
+    {
+        let name = stage::Id::mint()?.to_string();
+        *volume = format!("{name}:{volume}");
+        names.push(name);
+    }
+    for spec in options.isolation.mount.iter_mut().filter(|spec| is_nameless(spec)) {
+        let name = stage::Id::mint()?.to_string();
+        *spec = format!("{spec},source={name}");
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Whether a `--mount` is a volume without a name.
+fn is_nameless(spec: &str) -> bool {
+    let has = |keys: &[&str]| {
+        spec.split(',').any(|word| word.split_once('=').is_some_and(|(key, _)| keys.contains(&key)))
+    };
+    let is_volume = !has(&["type"]) || spec.split(',').any(|word| word == "type=volume");
+    is_volume && !has(&["source", "src"])
+}
+
+/// The directories of a container that something is mounted on.
+fn covered(options: &Run) -> Vec<String> {
+    let volumes = options.volume.iter().filter_map(|volume| volume.split(':').nth(1));
+    let fields = options.isolation.mount.iter().flat_map(|spec| spec.split(','));
+    let mounts = fields.filter_map(|word| match word.split_once('=') {
+        Some(("destination" | "dst" | "target", path)) => Some(path),
+        _ => None,
+    });
+    let tmpfs = options.isolation.tmpfs.iter().filter_map(|spec| spec.split(':').next());
+    volumes.chain(mounts).chain(tmpfs).map(|path| path.trim_end_matches('/').to_owned()).collect()
+}
+
+/// Gives each directory that the image wants to be a volume, and that has none yet, one without a name. Whether there
+/// was any.
+pub fn of_image(record: &mut Record, volumes: &Volumes, wanted: &[String]) -> Result<bool> {
+    let mut options = Run::read(record.options.as_deref())?;
+    let covered = covered(&options);
+    let mut any = false;
+    for path in wanted.iter().filter(|path| !covered.contains(&path.trim_end_matches('/').to_owned())) {
+        let name = stage::Id::mint()?.to_string();
+        record.plan.add_volume(&volumes.data(&name), path);
+        options.volume.push(format!("{name}:{path}"));
+        record.anonymous.push(name);
+        any = true;
+    }
+    if any {
+        record.options = Some(options.typed()?);
+    }
+    Ok(any)
 }
 
 /// `NAME:DST[:OPTIONS]`; `None` for a path of the host.

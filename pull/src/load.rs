@@ -30,7 +30,8 @@ fn load(store: &Store, path: &Path, terms: &Terms, telling: &Telling) -> Result<
     let mut loaded = Vec::new();
     let mut keep = |blobs: &dyn Blobs, image: &Image, names: &[String]| -> Result<()> {
         let names: Vec<Reference> = names.iter().map(|name| name.parse()).collect::<Result<_>>()?;
-        Job { store, blobs, rules: &terms.rules(), report: &telling.report().silent() }.store(image, &names)?;
+        Job { store, blobs, rules: &terms.rules(), report: &telling.report().silent() }
+            .store(image, &names)?;
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
         loaded.push(json!({"id": image.record.config.digest, "names": names}));
         Ok(())

@@ -19,11 +19,11 @@ enum Shell {
 }
 
 /// Commands whose operands are containers, and those whose operands are images.
-const OF_CONTAINERS: [&str; 22] = [
-    "attach", "cp", "diff", "exec", "explain", "export", "inspect", "kill", "logs", "pause", "port",
-    "rename", "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait", "why",
+const OF_CONTAINERS: [&str; 23] = [
+    "attach", "commit", "cp", "diff", "exec", "explain", "export", "inspect", "kill", "logs", "pause",
+    "port", "rename", "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait", "why",
 ];
-const OF_IMAGES: [&str; 6] = ["create", "history", "images", "pull", "rmi", "run"];
+const OF_IMAGES: [&str; 8] = ["create", "history", "images", "pull", "rmi", "run", "save", "tag"];
 
 const CONTAINERS: &str = "gocker-sh ps -a --format '{{.Names}}' 2>/dev/null";
 const IMAGES: &str = "gocker-sh images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null";

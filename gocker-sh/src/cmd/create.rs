@@ -9,6 +9,7 @@ use crate::options::Run;
 use crate::plan::{Afterlife, plan};
 use crate::record::Record;
 use crate::run::{record, write_cidfile};
+use crate::settle::settle;
 use crate::spawn::Tools;
 use crate::store::Store;
 use crate::volumes::Volumes;
@@ -30,10 +31,15 @@ pub fn create(global: &Global, options: &Create) -> Result<u8> {
 fn created(global: &Global, options: &Run) -> Result<u8> {
     stage::need_root()?;
     let id = Id::mint()?;
-    let plan = plan(options, &id, &Volumes::new(&global.roots))?;
     let store = Store::new(&global.roots);
     gc::sweep(global, &store);
     let tools = Tools::new(global)?;
+    let settled = match settle(&store, &tools, options)? {
+        Ok(settled) => settled,
+        Err(_) => return Ok(Codes::FAILED),
+    };
+    let options = &settled.options;
+    let plan = plan(options, &id, &Volumes::new(&global.roots))?;
     let mut image = None;
     if let Some(words) = &plan.pull {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -47,7 +53,7 @@ fn created(global: &Global, options: &Run) -> Result<u8> {
         write_cidfile(path, &id)?;
     }
     let hold = store.hold(&id)?;
-    let made = record(&store, &hold, options, plan).and_then(|record| keep(&store, record, image));
+    let made = record(&store, &hold, &settled, plan).and_then(|record| keep(&store, record, image));
     let left = hold.remove().err().iter().map(|error| format!("{error:#}")).collect();
     made.left(left)?;
     stage::print(&format!("{id}\n"))?;

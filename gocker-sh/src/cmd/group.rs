@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    attach, cp, create, diff, export, history, info, inspect, kill, logs, pause, port, prune, rename,
-    restart, start, stats, stop, top, update, wait,
+    attach, commit, cp, create, diff, export, history, import, info, inspect, kill, logs, pause, port, prune,
+    rename, restart, save, start, stats, stop, tag, top, update, wait,
 };
 use crate::cli::Global;
 use crate::options::{Exec, Run};
@@ -21,6 +21,7 @@ pub struct Containers {
 #[command(defer = true)]
 enum ContainerVerb {
     Attach(attach::Attach),
+    Commit(commit::Commit),
     Cp(cp::Cp),
     Create(Box<create::Create>),
     Diff(diff::Diff),
@@ -51,6 +52,7 @@ enum ContainerVerb {
 pub fn containers(global: &Global, command: Containers) -> Result<u8> {
     match command.verb {
         ContainerVerb::Attach(options) => attach::command(global, &options),
+        ContainerVerb::Commit(options) => commit::commit(global, &options),
         ContainerVerb::Cp(options) => cp::cp(global, &options),
         ContainerVerb::Create(options) => create::create(global, &options),
         ContainerVerb::Diff(options) => diff::diff(global, &options),
@@ -88,19 +90,27 @@ pub struct Images {
 #[command(defer = true)]
 enum ImageVerb {
     History(history::History),
+    Import(import::Import),
     Inspect(inspect::Inspect),
+    Load(save::Load),
     #[command(visible_alias = "list")]
     Ls(images::Images),
     Prune(prune::Prune),
     Pull(get::Pull),
     #[command(visible_alias = "remove")]
     Rm(rmi::Rmi),
+    Save(save::Save),
+    Tag(tag::Tag),
 }
 
 pub fn images(global: &Global, command: Images) -> Result<u8> {
     match command.verb {
         ImageVerb::History(options) => history::history(global, &options),
         ImageVerb::Inspect(options) => inspect::inspect(global, &options.only(inspect::Kind::Image)),
+        ImageVerb::Import(options) => import::import(global, &options),
+        ImageVerb::Load(options) => save::load(global, &options),
+        ImageVerb::Save(options) => save::save(global, &options),
+        ImageVerb::Tag(options) => tag::tag(global, &options),
         ImageVerb::Ls(options) => images::images(global, &options),
         ImageVerb::Prune(options) => prune::images(global, &options),
         ImageVerb::Pull(options) => get::pull(global, &options),

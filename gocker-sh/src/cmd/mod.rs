@@ -1,6 +1,7 @@
 //! The commands, one a module: what each is given, and what it does with the modules beside this one.
 
 pub mod attach;
+pub mod commit;
 pub mod completion;
 pub mod cp;
 pub mod create;
@@ -10,18 +11,23 @@ pub mod explain;
 pub mod export;
 pub mod group;
 pub mod history;
+pub mod import;
 pub mod info;
 pub mod inspect;
 pub mod kill;
+pub mod login;
 pub mod logs;
+pub mod network;
 pub mod pause;
 pub mod port;
 pub mod prune;
 pub mod rename;
 pub mod restart;
+pub mod save;
 pub mod start;
 pub mod stats;
 pub mod stop;
+pub mod tag;
 pub mod top;
 pub mod update;
 pub mod volume;

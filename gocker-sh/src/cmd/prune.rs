@@ -92,5 +92,6 @@ pub fn system(global: &Global, options: &Prune) -> Result<u8> {
     }
     let forced = Prune { force: true, all: options.all };
     containers(global, &forced)?;
+    super::network::prune(&Tools::new(global)?)?;
     images(global, &forced)
 }

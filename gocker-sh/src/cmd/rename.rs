@@ -21,7 +21,11 @@ pub fn rename(global: &Global, options: &Rename) -> Result<u8> {
     each(global, std::slice::from_ref(&options.container), |store, id, _| {
         let name = names::take(store, id, Some(&options.name))?;
         let old = Record::read(store, id)?.map(|record| record.name);
-        if let Err(error) = Record::edit(store, id, |record| record.name.clone_from(&name)) {
+        let change = |record: &mut Record| {
+            record.plan.change_name(&record.name, &name);
+            record.name.clone_from(&name);
+        };
+        if let Err(error) = Record::edit(store, id, change) {
             names::give_back(store, id, &name)?;
             return Err(error);
         }

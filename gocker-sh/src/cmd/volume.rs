@@ -62,7 +62,7 @@ enum Verb {
     },
     /// Remove all volumes that no container uses
     Prune {
-        /// Accepted: unused volumes with a name are removed in any case
+        /// Also those with a name
         #[arg(short, long)]
         all: bool,
         /// Do not ask
@@ -95,7 +95,7 @@ pub fn command(global: &Global, command: &Command) -> Result<u8> {
         Verb::Ls { quiet, filter, format } => list(&volumes, &store, *quiet, filter, format),
         Verb::Inspect { format, names } => inspect(&volumes, format.as_deref(), names),
         Verb::Rm { force, names } => remove(&volumes, &store, names, *force),
-        Verb::Prune { force, .. } => prune(&volumes, &store, *force),
+        Verb::Prune { all, force } => prune(&volumes, &store, *all, *force),
     }
 }
 
@@ -190,13 +190,16 @@ fn remove_one(volumes: &Volumes, store: &Store, name: &str, force: bool) -> Resu
     volumes.remove(name)
 }
 
-fn prune(volumes: &Volumes, store: &Store, force: bool) -> Result<u8> {
-    if !force && !super::prune::asked("all volumes not used by at least one container")? {
+/// Those that were made for a container that is gone; with `all` those that somebody has named, too.
+fn prune(volumes: &Volumes, store: &Store, all: bool, force: bool) -> Result<u8> {
+    let which = if all { "all" } else { "anonymous local" };
+    if !force && !super::prune::asked(&format!("{which} volumes not used by at least one container"))? {
         return Ok(0);
     }
     let mut removed = Vec::new();
     for volume in volumes.all()? {
-        if Volumes::users(store, &volume.name)?.is_empty() {
+        let is_nameless = volume.labels.iter().any(|label| label == crate::volumes::ANONYMOUS);
+        if (all || is_nameless) && Volumes::users(store, &volume.name)?.is_empty() {
             volumes.remove(&volume.name)?;
             removed.push(volume.name);
         }

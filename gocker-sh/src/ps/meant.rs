@@ -49,7 +49,7 @@ pub fn holds(key: &str, value: &str, record: &Record) -> bool {
         "status" => state(record) == value,
         "exited" => record.end.as_ref().is_some_and(|end| Ok(end.exit_code) == value.parse()),
         "ancestor" => is_ancestor(value, record),
-        "network" => record.network.word() == value,
+        "network" => record.network.to_string() == value,
         _ => false,
     }
 }

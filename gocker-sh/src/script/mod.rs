@@ -11,6 +11,8 @@ use stage::{Explain, Id};
 use crate::cli::Global;
 use crate::options::Run;
 use crate::plan::plan;
+use crate::settle;
+use crate::store::Store;
 use crate::volumes::{self, Volumes};
 
 /// What the script is made with.
@@ -35,6 +37,9 @@ pub fn print(global: &Global, options: &Run, with: With) -> Result<u8> {
     }
     let id: Id = ID.parse()?;
     let volumes = Volumes::new(&global.roots);
+    let mut options = options.clone();
+    settle::share(&Store::new(&global.roots), &mut options)?;
+    let options = &options;
     let plan = plan(options, &id, &volumes)?;
     let text = match with {
         With::Tools => tools::script(options, &plan, &prepare(options, &volumes)),

@@ -18,6 +18,7 @@ pub fn script(options: &Run, plan: &Plan) -> Result<String> {
         ("--env-file", !options.process.env_file.is_empty()),
         ("--user", options.process.user.is_some()),
         ("--add-host", !options.network.add_host.is_empty()),
+        ("--network=NAME", matches!(options.network.mode(), Mode::Named(_) | Mode::Container(_))),
     ] {
         if there {
             bail!(
@@ -26,7 +27,7 @@ pub fn script(options: &Run, plan: &Plan) -> Result<String> {
         }
     }
     let parts =
-        [head(options), image(plan), network(options.network.mode()), cgroup(&plan.cgctl), process(options)];
+        [head(options), image(plan), network(&options.network.mode()), cgroup(&plan.cgctl), process(options)];
     Ok(parts.concat())
 }
 
@@ -78,7 +79,7 @@ undo "umount -l '$dir/root'"
     )
 }
 
-fn network(mode: Mode) -> String {
+fn network(mode: &Mode) -> String {
     let namespace = r#": > "$dir/net"
 unshare --net="$dir/net" true
 undo "umount '$dir/net'"
@@ -89,7 +90,8 @@ inside link set lo up
     match mode {
         Mode::Host => "# The host's network.\nnet=/proc/self/ns/net\n\n".to_owned(),
         Mode::None => format!("# A network namespace with nothing but a loopback.\n{namespace}\n"),
-        Mode::Bridge => format!(
+        // The two others have been refused.
+        Mode::Named(_) | Mode::Container(_) | Mode::Bridge => format!(
             "# A network namespace, a cable from it to a bridge of its own, and address translation behind that.\n\
              {namespace}{BRIDGE}"
         ),

@@ -69,9 +69,7 @@ fn config(options: &Run, record: &Record, image: &Value) -> Value {
     let or_image = |typed: Option<&String>, key: &str| {
         typed.cloned().map_or_else(|| image[key].as_str().unwrap_or_default().into(), Value::from)
     };
-    let image_env = image["Env"].as_array().cloned().unwrap_or_default();
-    let env: Vec<Value> =
-        options.process.env.iter().map(|word| Value::from(word.as_str())).chain(image_env).collect();
+    let env = env(&options.process.env, &image["Env"]);
     let labels: Map<String, Value> = record
         .labels
         .iter()
@@ -108,6 +106,15 @@ fn config(options: &Run, record: &Record, image: &Value) -> Value {
     })
 }
 
+/// What was typed, then what the image has besides.
+fn env(typed: &[String], image: &Value) -> Vec<Value> {
+    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+    let typed: Vec<&String> = typed.iter().filter(|word| word.contains('=')).collect();
+    let of_image = image.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let of_image = of_image.filter(|word| typed.iter().all(|other| name(other) != name(word)));
+    typed.iter().map(|word| word.as_str()).chain(of_image).map(Value::from).collect()
+}
+
 fn host_config(options: &Run, record: &Record, document: &Value) -> Value {
     let resources = &document["cgroup"]["resources"];
     let number = |value: &Value| value.as_i64().unwrap_or(0);
@@ -116,11 +123,11 @@ fn host_config(options: &Run, record: &Record, document: &Value) -> Value {
         _ => 0,
     };
     json!({
-        "Binds": options.volume,
+        "Binds": binds(options, record),
         "ContainerIDFile": options.cidfile.as_deref().unwrap_or_default(),
         "LogConfig": {"Type": "json-file", "Config": {
             "max-size": record.log.max_size.to_string(), "max-file": record.log.max_file.to_string()}},
-        "NetworkMode": network::mode(record.network),
+        "NetworkMode": record.network.to_string(),
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": options.rm,
         "ExtraHosts": options.network.add_host,
@@ -144,7 +151,13 @@ fn host_config(options: &Run, record: &Record, document: &Value) -> Value {
     })
 }
 
-/// Binds, as they were typed.
+/// Those that were typed with a source.
+fn binds<'a>(options: &'a Run, record: &Record) -> Vec<&'a String> {
+    let is_nameless = |volume: &str| record.anonymous.iter().any(|name| volume.starts_with(name.as_str()));
+    options.volume.iter().filter(|volume| !is_nameless(volume)).collect()
+}
+
+/// Binds and volumes.
 fn mounts(options: &Run, volumes: &Volumes) -> Vec<Value> {
     let one = |volume: &String| {
         let mut parts = volume.splitn(3, ':');

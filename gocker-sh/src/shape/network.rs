@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::options::Mode;
 use crate::record::Record;
 
 /// The document's `network` section; `null` without one.
@@ -47,7 +46,7 @@ pub fn settings(record: &Record) -> Value {
     let alive = record.is_alive();
     let published = if alive { bindings(record) } else { json!({}) };
     let endpoint = endpoint(&network, alive);
-    let word = record.network.word();
+    let word = record.network.to_string();
     json!({
         "Bridge": "",
         "SandboxKey": if alive { network["netns"].clone() } else { "".into() },
@@ -84,13 +83,4 @@ fn endpoint(network: &Value, alive: bool) -> Value {
         "GlobalIPv6PrefixLen": prefix6,
         "MacAddress": mac,
     })
-}
-
-/// docker's word for the mode.
-pub fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Bridge => "bridge",
-        Mode::Host => "host",
-        Mode::None => "none",
-    }
 }

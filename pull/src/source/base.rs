@@ -86,7 +86,8 @@ impl Base {
         if history.is_empty() && own.is_empty() {
             return history;
         }
-        let layers = |history: &[Value]| history.iter().filter(|one| one["empty_layer"] != json!(true)).count();
+        let layers =
+            |history: &[Value]| history.iter().filter(|one| one["empty_layer"] != json!(true)).count();
         let below = self.parent.as_ref().map_or(0, |parent| parent.layers.len());
         while layers(&history) < below {
             history.push(json!({}));
@@ -102,7 +103,9 @@ impl Base {
 fn said(text: &str) -> Result<Map<String, Value>> {
     let said: Map<String, Value> = serde_json::from_str(text).map_err(|error| anyhow!("{error}"))?;
     match said.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        Some(key) => Err(anyhow!("{key:?} is not for it to say")).hint(format!("it can say {}", KEYS.join(", "))),
+        Some(key) => {
+            Err(anyhow!("{key:?} is not for it to say")).hint(format!("it can say {}", KEYS.join(", ")))
+        }
         None => Ok(said),
     }
 }

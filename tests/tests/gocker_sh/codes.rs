@@ -84,11 +84,8 @@ fn a_wrong_command_line_is_125() {
 #[test]
 fn commands_of_docker_that_are_not_here_say_what_to_use() {
     let host = Host::new();
-    host.run(&["gocker-sh", "login"]).fails(
-        1,
-        "gocker-sh: there is no login: pull reads the credentials that docker login, podman login or skopeo login have \
-         stored\n",
-    );
+    host.run(&["gocker-sh", "push"])
+        .fails(1, "gocker-sh: there is no push: copy the image to the registry with skopeo or crane\n");
     host.run(&["gocker-sh", "frob"])
         .fails(1, "gocker-sh: 'frob' is not a gocker-sh command.\nSee 'gocker-sh --help'\n");
 }

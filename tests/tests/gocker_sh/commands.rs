@@ -208,7 +208,7 @@ fn volumes_outlive_containers_and_begin_as_the_image_has_them() {
     gocker(&host, &["volume", "ls", "-q", "-f", "dangling=true"]).prints("bare\ndata");
     end(&host, "web");
     gocker(&host, &["volume", "rm", "more", "none"]).code(1).says("get none: no such volume");
-    gocker(&host, &["volume", "prune", "-f"]).prints("Deleted Volumes:\nbare\ndata");
+    gocker(&host, &["volume", "prune", "-af"]).prints("Deleted Volumes:\nbare\ndata");
     gocker(&host, &["run", "--rm", "-v", "no!:/x", "busybox"])
         .code(125)
         .says("includes invalid characters for a local volume name");
