@@ -118,7 +118,7 @@ fn words(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn changed(before: Value, instructions: &[&str]) -> Value {
+    fn changed(before: &Value, instructions: &[&str]) -> Value {
         let mut config = before.as_object().cloned().unwrap();
         instructions.iter().try_for_each(|one| apply(&mut config, one)).unwrap();
         config.into()
@@ -126,16 +126,16 @@ mod tests {
 
     #[test]
     fn commands_are_for_a_shell_or_as_they_are() {
-        assert_eq!(changed(json!({}), &["CMD [\"a\", \"b\"]"]), json!({"Cmd": ["a", "b"]}));
-        assert_eq!(changed(json!({}), &["cmd a b"]), json!({"Cmd": ["/bin/sh", "-c", "a b"]}));
-        assert_eq!(changed(json!({"Cmd": ["x"]}), &["ENTRYPOINT [\"a\"]"]), json!({"Entrypoint": ["a"]}));
+        assert_eq!(changed(&json!({}), &["CMD [\"a\", \"b\"]"]), json!({"Cmd": ["a", "b"]}));
+        assert_eq!(changed(&json!({}), &["cmd a b"]), json!({"Cmd": ["/bin/sh", "-c", "a b"]}));
+        assert_eq!(changed(&json!({"Cmd": ["x"]}), &["ENTRYPOINT [\"a\"]"]), json!({"Entrypoint": ["a"]}));
     }
 
     #[test]
     fn variables_replace_and_quotes_hold() {
         let before = json!({"Env": ["A=0", "AB=1"]});
         assert_eq!(
-            changed(before, &["ENV A=\"x y\" C=\\ z", "ENV D e f"]),
+            changed(&before, &["ENV A=\"x y\" C=\\ z", "ENV D e f"]),
             json!({"Env": ["AB=1", "A=x y", "C= z", "D=e f"]})
         );
         assert!(apply(&mut Map::new(), "ENV A=1 B").is_err());
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn sets_grow() {
         assert_eq!(
-            changed(json!({"Labels": {"a": "b"}}), &["LABEL c='d e'", "EXPOSE 80 53/udp", "VOLUME /a /b"]),
+            changed(&json!({"Labels": {"a": "b"}}), &["LABEL c='d e'", "EXPOSE 80 53/udp", "VOLUME /a /b"]),
             json!({"Labels": {"a": "b", "c": "d e"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
                 "Volumes": {"/a": {}, "/b": {}}})
         );

@@ -32,7 +32,7 @@ pub fn settle(store: &Store, tools: &Tools, options: &Run) -> Result<std::result
                 Err(code) => return Ok(Err(code)),
             }
         }
-        publish(&mut options.network, exposed);
+        publish(&mut options.network, &exposed);
     }
     let anonymous = volumes::give_names(&mut options)?;
     Ok(Ok(Settled { options, anonymous }))
@@ -49,7 +49,7 @@ fn of_image(tools: &Tools, options: &Run, name: &str) -> Result<std::result::Res
 }
 
 /// Each port on a free one of the host, those that are published already aside.
-fn publish(network: &mut Network, exposed: Vec<String>) {
+fn publish(network: &mut Network, exposed: &[String]) {
     let inside = |text: &str| {
         let port = text.rsplit(':').next().unwrap_or_default().to_owned();
         if port.contains('/') { port } else { format!("{port}/tcp") }
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn what_is_published_already_is_not_published_again() {
         let mut network = Network { publish: vec!["8080:80".to_owned()], ..Network::default() };
-        publish(&mut network, vec!["80/tcp".to_owned(), "53/udp".to_owned(), "90".to_owned()]);
+        publish(&mut network, &["80/tcp".to_owned(), "53/udp".to_owned(), "90".to_owned()]);
         assert_eq!(network.publish, ["8080:80", "53/udp", "90/tcp"]);
     }
 }
