@@ -7,12 +7,12 @@ use stage::{Undo, say};
 
 use crate::bridge::{self, Bridge, Existing};
 use crate::dirs::Dirs;
+use crate::inside::Reach;
 use crate::lock::Lock;
 use crate::network::Definition;
 use crate::nft::{Firewall, State};
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
-use crate::subnet6::Subnet6;
 use crate::{conflict, forwarding, rebuild};
 
 /// The default network's subnet where nobody sets one: the original's.
@@ -30,10 +30,7 @@ pub struct Ground {
 /// What a container is connected to.
 pub struct Lan {
     pub bridge: Bridge,
-    pub subnet: Subnet,
-    pub subnet6: Option<Subnet6>,
-    /// Whether there is a way to the outside.
-    pub leads_out: bool,
+    pub reach: Reach,
 }
 
 #[derive(Clone)]
@@ -127,7 +124,8 @@ impl Ground {
     }
 
     fn lan(&self, bridge: Bridge, subnet: Subnet) -> Lan {
-        Lan { subnet6: bridge.subnet6, bridge, subnet, leads_out: !self.network.internal }
+        let reach = Reach { subnet, subnet6: bridge.subnet6, leads_out: !self.network.internal };
+        Lan { bridge, reach }
     }
 
     fn choose(&self) -> Result<Subnet> {

@@ -45,11 +45,11 @@ fn links() -> Result<HashMap<String, Link>> {
 
 fn entry(id: Id, records: &Path, links: &HashMap<String, Link>) -> Entry {
     let link = links.get(&veth::name(&id));
-    let Record { network, port_mappings, .. } = record::read(records, &id).unwrap_or_default();
+    let Record { network, ip, port_mappings, .. } = record::read(records, &id).unwrap_or_default();
     Entry {
         netns: pin::is_there(&id).then(|| pin::path(&id)),
         interface: link.map(|link| link.name.clone()),
-        address: link.and_then(Link::lease),
+        address: link.and_then(Link::lease).or(ip),
         network,
         port_mappings,
         id,

@@ -20,6 +20,7 @@ mod link;
 mod listening;
 mod lock;
 mod ls;
+mod macvlan;
 mod manage;
 mod members;
 mod netlink;

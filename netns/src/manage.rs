@@ -3,14 +3,15 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, anyhow, bail};
+use ipnet::Ipv4Net;
 use serde::Serialize;
 use stage::{Explain, Id};
 
 use crate::dirs::Dirs;
 use crate::link::{self, Link};
 use crate::lock::Lock;
-use crate::members::Members;
-use crate::network::{Definition, check_name, free_bridge};
+use crate::macvlan::{self, Macvlan};
+use crate::network::{Defined, Definition, check_name, free_bridge};
 use crate::nft::Firewall;
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
@@ -22,6 +23,15 @@ use crate::{bridge, conflict, gc, rebuild, record, veth};
 pub struct Wanted {
     /// Its name
     pub name: String,
+    /// bridge, or macvlan: interfaces on the network of one of the host's
+    #[arg(long, short, value_enum, default_value_t = Driver::Bridge)]
+    pub driver: Driver,
+    /// The host's interface that a macvlan is of
+    #[arg(long, value_name = "INTERFACE", required_if_eq("driver", "macvlan"))]
+    pub parent: Option<String>,
+    /// The part of the subnet that a macvlan's containers have addresses of [default: all of it]
+    #[arg(long, value_name = "CIDR", requires = "parent")]
+    pub ip_range: Option<Ipv4Net>,
     /// Its subnet [default: the first of 172.28.0.0/24, 172.28.1.0/24, ... that is free]
     #[arg(long, value_name = "CIDR")]
     pub subnet: Option<Subnet>,
@@ -39,11 +49,18 @@ pub struct Wanted {
     pub internal: bool,
 }
 
+/// What makes a network's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Driver {
+    Bridge,
+    Macvlan,
+}
+
 /// A network, and who is in it.
 #[derive(Serialize)]
 pub struct Shown {
     #[serde(flatten)]
-    definition: Definition,
+    definition: Defined,
     containers: Vec<Member>,
 }
 
@@ -56,23 +73,61 @@ struct Member {
     address: Option<Ipv4Addr>,
 }
 
-/// Writes the definition. The bridge is made when the first container comes.
-pub fn create(dirs: &Dirs, wanted: &Wanted) -> Result<Definition> {
+/// Writes the definition. A bridge is made when the first container comes.
+pub fn create(dirs: &Dirs, wanted: &Wanted) -> Result<Defined> {
     check_name(&wanted.name).code(stage::Codes::USAGE)?;
     let _alone = Lock::alone()?;
-    let all = dirs.networks.all()?;
     let name = &wanted.name;
-    if all.iter().any(|network| network.name == *name) {
+    if dirs.networks.of_all_kinds()?.iter().any(|network| network.name() == *name) {
         bail!("cannot make network {name}: network with name {name} already exists");
     }
     let rtnl = Rtnl::open()?;
+    let definition = match wanted.driver {
+        Driver::Bridge => Defined::Bridge(with_bridge(dirs, wanted, &rtnl)?),
+        Driver::Macvlan => Defined::Macvlan(with_parent(wanted, &rtnl)?),
+    };
+    dirs.networks.add(&definition)?;
+    Ok(definition)
+}
+
+fn with_parent(wanted: &Wanted, rtnl: &Rtnl) -> Result<Macvlan> {
+    let name = &wanted.name;
+    if wanted.ipv6 || wanted.internal {
+        let option = if wanted.ipv6 { "--ipv6" } else { "--internal" };
+        Err(anyhow!("cannot use {option}: a macvlan has what its parent's network has"))
+            .code(stage::Codes::USAGE)?;
+    }
+    let Some(subnet) = wanted.subnet else {
+        return Err(anyhow!(
+            "cannot make network {name}: a macvlan needs --subnet, that of its parent's network"
+        ))
+        .code(stage::Codes::USAGE);
+    };
+    let subnet = wanted.gateway.map_or(Ok(subnet), |gateway| subnet.with_gateway(gateway))?;
+    let parent = wanted.parent.clone().unwrap_or_default();
+    let [found] = rtnl.try_all([link::get(&parent)])?;
+    if Link::found(found)?.is_none() {
+        bail!("cannot make network {name}: there is no link {parent}");
+    }
+    if let Some(range) = wanted.ip_range.filter(|range| !subnet.net().contains(range)) {
+        bail!("cannot use --ip-range {range}: it is not in {}", subnet.net());
+    }
+    let driver = macvlan::Driver::Macvlan;
+    Ok(Macvlan { name: name.clone(), driver, parent, subnet, ip_range: wanted.ip_range })
+}
+
+fn with_bridge(dirs: &Dirs, wanted: &Wanted, rtnl: &Rtnl) -> Result<Definition> {
+    if wanted.parent.is_some() {
+        Err(anyhow!("cannot use --parent: it goes with --driver=macvlan")).code(stage::Codes::USAGE)?;
+    }
+    let all = dirs.networks.all()?;
     let subnet = match (wanted.subnet, wanted.gateway) {
         (None, Some(_)) => {
             Err(anyhow!("cannot use --gateway: it needs --subnet")).code(stage::Codes::USAGE)?
         }
-        (None, None) => free_subnet(&rtnl, &all)?,
+        (None, None) => free_subnet(rtnl, &all)?,
         (Some(subnet), gateway) => {
-            if let Some(with) = in_the_way(&rtnl, &all, subnet)? {
+            if let Some(with) = in_the_way(rtnl, &all, subnet)? {
                 conflict::refuse(subnet, &with)?;
             }
             gateway.map_or(Ok(subnet), |gateway| subnet.with_gateway(gateway))?
@@ -84,16 +139,14 @@ pub fn create(dirs: &Dirs, wanted: &Wanted) -> Result<Definition> {
         true => Some(wanted.subnet6.map_or_else(Subnet6::random, Ok)?),
         false => None,
     };
-    let definition = Definition {
-        name: name.clone(),
+    Ok(Definition {
+        name: wanted.name.clone(),
         bridge: free_bridge(&all, is_there),
         subnet: Some(subnet),
         subnet6,
         ipv6: wanted.ipv6,
         internal: wanted.internal,
-    };
-    dirs.networks.add(&definition)?;
-    Ok(definition)
+    })
 }
 
 /// The first of the subnets for networks that hides nothing.
@@ -119,33 +172,38 @@ fn in_the_way(rtnl: &Rtnl, all: &[Definition], subnet: Subnet) -> Result<Option<
 /// Removes the network, if nobody is in it.
 pub fn remove(dirs: &Dirs, name: &str) -> Result<()> {
     let _alone = Lock::alone()?;
-    let network = dirs.networks.find(name)?;
+    let network = dirs.networks.look(name)?;
     check_name(name).context("cannot remove the network")?;
     let rtnl = Rtnl::open()?;
-    if gc::has_ports(&rtnl, &network.bridge)? {
+    let is_used = match &network {
+        Defined::Bridge(network) => gc::has_ports(&rtnl, &network.bridge)?,
+        Defined::Macvlan(_) => !macvlan::members(dirs, name)?.is_empty(),
+    };
+    if is_used {
         return Err(anyhow!("cannot remove network {name}: network {name} has active endpoints"))
             .hint(format!("netns network inspect {name} shows who they are"));
     }
-    if bridge::look(&rtnl, &network.bridge)?.is_some() {
+    if let Defined::Bridge(network) = network
+        && bridge::look(&rtnl, &network.bridge)?.is_some()
+    {
         bridge::remove(&rtnl, &network.bridge)?;
         rebuild::table(&rtnl, &Firewall::open()?, dirs)?;
-    }
-    if let Some(members) = Members::of(&dirs.records, name) {
-        members.remove()?;
     }
     dirs.networks.remove(name)
 }
 
 /// All networks, as they are defined.
-pub fn list(dirs: &Dirs) -> Result<Vec<Definition>> {
-    dirs.networks.all()
+pub fn list(dirs: &Dirs) -> Result<Vec<Defined>> {
+    dirs.networks.of_all_kinds()
 }
 
 /// One network with its containers.
 pub fn inspect(dirs: &Dirs, name: &str) -> Result<Shown> {
-    let mut definition = dirs.networks.find(name)?;
+    let mut definition = dirs.networks.look(name)?;
     let rtnl = Rtnl::open()?;
-    if let Some(bridge) = bridge::look(&rtnl, &definition.bridge)? {
+    if let Defined::Bridge(definition) = &mut definition
+        && let Some(bridge) = bridge::look(&rtnl, &definition.bridge)?
+    {
         definition.subnet = bridge.subnet.or(definition.subnet);
         definition.subnet6 = bridge.subnet6.or(definition.subnet6);
         definition.ipv6 |= bridge.subnet6.is_some();
@@ -156,7 +214,7 @@ pub fn inspect(dirs: &Dirs, name: &str) -> Result<Shown> {
     for id in record::ids(&dirs.records)? {
         let record = record::read(&dirs.records, &id);
         if let Some(record) = record.filter(|record| record.network.as_deref() == Some(name)) {
-            containers.push(Member { address: address(&id), names: record.names, id });
+            containers.push(Member { address: address(&id).or(record.ip), names: record.names, id });
         }
     }
     Ok(Shown { definition, containers })

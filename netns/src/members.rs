@@ -35,8 +35,13 @@ impl Members {
 
     /// All members, the new one included, know its names from now on.
     pub fn join(&self, id: &Id, addresses: &[IpAddr], names: &[String]) -> Result<()> {
-        make_private_dir(&self.dir)?;
-        let hosts = Hosts::lock(&self.dir)?;
+        let hosts = loop {
+            make_private_dir(&self.dir)?;
+            // Who leaves as the last one removes the directory.
+            if let Some(hosts) = Hosts::lock(&self.dir)? {
+                break hosts;
+            }
+        };
         let lines: String =
             addresses.iter().map(|address| format!("{address}\t{}\n", names.join(" "))).collect();
         replace_file(&self.dir.join(id.as_str()), lines.as_bytes(), Durability::UntilReboot)?;
@@ -45,10 +50,7 @@ impl Members {
 
     /// Nobody knows it any more. It need not be a member.
     pub fn leave(&self, id: &Id) -> Result<()> {
-        if !self.dir.exists() {
-            return Ok(());
-        }
-        let hosts = Hosts::lock(&self.dir)?;
+        let Some(hosts) = Hosts::lock(&self.dir)? else { return Ok(()) };
         for path in [self.dir.join(id.as_str()), self.hosts(id)] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -57,16 +59,9 @@ impl Members {
                 _ => {}
             }
         }
-        self.tell(&hosts)
-    }
-
-    /// Removes what is kept of a network that goes, with nobody in it.
-    pub fn remove(&self) -> Result<()> {
         match std::fs::remove_dir(&self.dir) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}: rmdir", self.dir.display()))
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => self.tell(&hosts),
+            removed => removed.with_context(|| format!("cannot remove {}: rmdir", self.dir.display())),
         }
     }
 

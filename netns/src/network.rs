@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use stage::{Durability, Explain, make_private_dir, replace_file};
 
+use crate::macvlan::Macvlan;
 use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
 
@@ -36,6 +37,23 @@ pub struct Definition {
     /// Its containers reach each other and this host, and nothing else.
     #[serde(default)]
     pub internal: bool,
+}
+
+/// What a name can stand for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Defined {
+    Macvlan(Macvlan),
+    Bridge(Definition),
+}
+
+impl Defined {
+    pub fn name(&self) -> &str {
+        match self {
+            Defined::Macvlan(network) => &network.name,
+            Defined::Bridge(network) => &network.name,
+        }
+    }
 }
 
 impl Definition {
@@ -90,10 +108,18 @@ impl Definitions {
         self.dir.join(format!("{name}.json"))
     }
 
-    /// The network of this name.
+    /// The network of this name, which must be one with a bridge.
     pub fn find(&self, name: &str) -> Result<Definition> {
+        match self.look(name)? {
+            Defined::Bridge(network) => Ok(network),
+            Defined::Macvlan(_) => bail!("cannot use network {name} here: it is a macvlan and has no bridge"),
+        }
+    }
+
+    /// Whatever has this name.
+    pub fn look(&self, name: &str) -> Result<Defined> {
         if name == DEFAULT {
-            return Ok(Definition::default_with(None));
+            return Ok(Defined::Bridge(Definition::default_with(None)));
         }
         check_name(name)?;
         let path = self.path(name);
@@ -109,8 +135,17 @@ impl Definitions {
         }
     }
 
-    /// All networks, the default one first, then by name. A definition that cannot be read is left out.
+    /// All networks with a bridge.
     pub fn all(&self) -> Result<Vec<Definition>> {
+        let bridge = |network| match network {
+            Defined::Bridge(network) => Some(network),
+            Defined::Macvlan(_) => None,
+        };
+        Ok(self.of_all_kinds()?.into_iter().filter_map(bridge).collect())
+    }
+
+    /// All networks, the default one first, then by name. A definition that cannot be read is left out.
+    pub fn of_all_kinds(&self) -> Result<Vec<Defined>> {
         let listing = match std::fs::read_dir(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             listing => Some(listing.with_context(|| format!("cannot list {}", self.dir.display()))?),
@@ -118,16 +153,16 @@ impl Definitions {
         let entries = listing.into_iter().flatten().flatten();
         let read = |entry: std::fs::DirEntry| {
             let name = entry.file_name();
-            self.find(name.to_str()?.strip_suffix(".json")?).ok()
+            self.look(name.to_str()?.strip_suffix(".json")?).ok()
         };
-        let mut named: Vec<Definition> = entries.filter_map(read).collect();
-        named.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok([Definition::default_with(None)].into_iter().chain(named).collect())
+        let mut named: Vec<Defined> = entries.filter_map(read).collect();
+        named.sort_by(|one, other| one.name().cmp(other.name()));
+        Ok([Defined::Bridge(Definition::default_with(None))].into_iter().chain(named).collect())
     }
 
-    pub fn add(&self, definition: &Definition) -> Result<()> {
+    pub fn add(&self, definition: &Defined) -> Result<()> {
         make_private_dir(&self.dir)?;
-        replace_file(&self.path(&definition.name), &serde_json::to_vec(definition)?, Durability::Durable)
+        replace_file(&self.path(definition.name()), &serde_json::to_vec(definition)?, Durability::Durable)
     }
 
     pub fn remove(&self, name: &str) -> Result<()> {

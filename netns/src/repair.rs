@@ -101,7 +101,9 @@ fn faults_of(id: &Id, dirs: &Dirs, links: &[Link]) -> Vec<String> {
     if !pin::is_there(id) {
         return vec![format!("{} is no namespace", pin::path(id).display())];
     }
-    let Some(network) = record::read(&dirs.records, id).and_then(|record| record.network) else {
+    // An interface of a bridge's, that is: a macvlan has no other end here.
+    let record = record::read(&dirs.records, id).filter(|record| record.ip.is_none());
+    let Some(network) = record.and_then(|record| record.network) else {
         return Vec::new();
     };
     let name = veth::name(id);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::dns::Resolv;
 use crate::ground::Lan;
+use crate::inside::{self, Reach};
 use crate::publish::Mapping;
 use crate::subnet::mac_text;
 use crate::veth::Pair;
@@ -88,34 +89,58 @@ impl Network {
 
     /// A container on a bridge.
     pub fn bridged(netns: PathBuf, pair: &Pair, lan: &Lan, dns: Resolv) -> Network {
-        let interface = |name: &str, mac: &[u8], mtu, sandbox| Interface {
-            name: name.to_owned(),
-            mac: mac_text(mac),
-            mtu,
-            sandbox,
-        };
-        let Lan { bridge, subnet, leads_out, .. } = lan;
-        let interfaces = vec![
-            interface(&bridge.name, &bridge.mac, bridge.mtu, None),
-            interface(&pair.host.name, &pair.host.mac, pair.host.mtu, None),
-            interface(&pair.inside_name, &pair.mac, pair.host.mtu, Some(netns.clone())),
+        let Lan { bridge, reach } = lan;
+        let before = [
+            Interface::new(&bridge.name, &bridge.mac, bridge.mtu),
+            Interface::new(&pair.host.name, &pair.host.mac, pair.host.mtu),
         ];
+        Network::bare(Some(netns), dns).with(before.into(), &pair.inside, pair.host.mtu, *reach)
+    }
+
+    /// A container with an interface of its own right on the parent's network.
+    pub fn direct(
+        netns: PathBuf,
+        inside: &inside::Interface,
+        mtu: u32,
+        reach: Reach,
+        dns: Resolv,
+    ) -> Network {
+        Network::bare(Some(netns), dns).with(Vec::new(), inside, mtu, reach)
+    }
+
+    /// With the container's interface behind those of the host.
+    fn with(
+        self,
+        mut interfaces: Vec<Interface>,
+        inside: &inside::Interface,
+        mtu: u32,
+        reach: Reach,
+    ) -> Network {
+        let index = interfaces.len();
+        let sandbox = self.netns.clone();
+        interfaces.push(Interface { sandbox, ..Interface::new(&inside.name, &inside.mac, mtu) });
         let ip = |address: IpAddr, prefix: u8, gateway| Ip {
             address: format!("{address}/{prefix}"),
             gateway,
-            interface: 2,
+            interface: index,
         };
-        let gateway = subnet.gateway().into();
-        let mut ips = vec![ip(pair.address.into(), subnet.net().prefix_len(), gateway)];
+        let gateway = reach.subnet.gateway().into();
+        let mut ips = vec![ip(inside.address.into(), reach.subnet.net().prefix_len(), gateway)];
         let mut routes = vec![Route { dst: "0.0.0.0/0", gw: gateway }];
-        if let (Some(subnet6), Some(address)) = (lan.subnet6, pair.address6) {
+        if let (Some(subnet6), Some(address)) = (reach.subnet6, inside.address6) {
             let gateway = subnet6.gateway().into();
             ips.push(ip(address.into(), subnet6.net().prefix_len(), gateway));
             routes.push(Route { dst: "::/0", gw: gateway });
         }
-        if !leads_out {
+        if !reach.leads_out {
             routes.clear();
         }
-        Network { interfaces, ips, routes, ..Network::bare(Some(netns), dns) }
+        Network { interfaces, ips, routes, ..self }
+    }
+}
+
+impl Interface {
+    fn new(name: &str, mac: &[u8], mtu: u32) -> Interface {
+        Interface { name: name.to_owned(), mac: mac_text(mac), mtu, sandbox: None }
     }
 }

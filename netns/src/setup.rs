@@ -10,16 +10,17 @@ use crate::cli::{Network as Kind, Setup};
 use crate::dirs::Dirs;
 use crate::dns::Resolv;
 use crate::ground::{Ground, Lan};
+use crate::inside::Interface;
 use crate::lock::Lock;
 use crate::members::Members;
-use crate::network::Definition;
+use crate::network::{Defined, Definition};
 use crate::ports::{self, Families, Taken};
 use crate::publish::Mapping;
 use crate::record::Record;
 use crate::rtnl::Rtnl;
 use crate::section::Network;
 use crate::veth::Pair;
-use crate::{exec, forwarding, inside, pin, record, veth};
+use crate::{exec, forwarding, inside, macvlan, pin, record, veth};
 
 /// Sets up, then hands the section to `publish`. If anything fails, that included, all is taken back.
 pub fn run(id: &Id, wanted: &Setup, dirs: &Dirs, publish: impl FnOnce(&Network) -> Result<()>) -> Result<()> {
@@ -31,7 +32,10 @@ pub fn run(id: &Id, wanted: &Setup, dirs: &Dirs, publish: impl FnOnce(&Network) 
             undoable(|undo| publish(&alone(id, wanted, dirs, &home, undo)?))
         }
         Kind::Named(name) => {
-            let mut network = dirs.networks.find(name)?;
+            let mut network = match dirs.networks.look(name)? {
+                Defined::Bridge(network) => network,
+                Defined::Macvlan(network) => return macvlan::attach(id, wanted, &network, dirs, publish),
+            };
             network.subnet = network.subnet.or(wanted.subnet);
             network.ipv6 |= wanted.ipv6;
             network.subnet6 = network.subnet6.or(wanted.subnet6);
@@ -99,16 +103,16 @@ fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     // Whose namespace is another's has an `/etc/hosts` of that other's.
     let members = if seat.is_none() { Members::of(&dirs.records, &ground.network.name) } else { None };
     let names = members.as_ref().map_or_else(Vec::new, |_| names(wanted, id));
-    let record = Record { network, netns, ip6: wanted.ip6, names, port_mappings, chain: None };
+    let record = Record { network, netns, ip6: wanted.ip6, names, port_mappings, ..Record::default() };
     record::make(&dirs.records, id, &record, undo)?;
     let pair = connect(job, ground, &lan, undo)?;
     if !record.port_mappings.is_empty() {
         forwarding::admit_loopback(&lan.bridge.name)?;
         veth::hairpin(&ground.rtnl, &pair.host)?;
-        let leading = ports::lead(&record.port_mappings, id.short(), &pair.addresses());
+        let leading = ports::lead(&record.port_mappings, id.short(), &pair.inside.addresses());
         ports::publish(&ground.firewall, id, &taken, leading, undo)?;
     }
-    let hosts = members.map(|members| join(&members, id, &pair, &record, undo)).transpose()?;
+    let hosts = members.map(|members| join(&members, id, &pair.inside, &record, undo)).transpose()?;
     let path = seat.map_or_else(|| pin::path(id), |seat| seat.netns.clone());
     Ok(Network::bridged(path, &pair, &lan, dns)
         .publishing(record.port_mappings)
@@ -138,16 +142,16 @@ fn connect(job: &Job, ground: &Ground, lan: &Lan, undo: &mut Undo) -> Result<Pai
         undo.push(move || veth::remove(&rtnl, &mine));
     }
     let pair = veth::make(&ground.rtnl, &plan, &namespace)?;
-    inside::connect(&inner, id, &pair, lan)?;
+    inside::connect(&inner, id, &pair.inside, lan.reach)?;
     Ok(pair)
 }
 
 /// Whether the addresses that were asked for are of the network's subnets.
 fn check_addresses(wanted: &Setup, lan: &Lan, network: &str) -> Result<()> {
     if let Some(address) = wanted.ip {
-        lan.subnet.admits(address)?;
+        lan.reach.subnet.admits(address)?;
     }
-    match (lan.subnet6, wanted.ip6) {
+    match (lan.reach.subnet6, wanted.ip6) {
         (Some(subnet6), Some(address)) => subnet6.admits(address),
         (None, Some(_)) => bail!("cannot use --ip6: network {network} has no IPv6"),
         _ => Ok(()),
@@ -155,16 +159,22 @@ fn check_addresses(wanted: &Setup, lan: &Lan, network: &str) -> Result<()> {
 }
 
 /// Makes the container's names known on its network. Returns its `/etc/hosts`.
-fn join(members: &Members, id: &Id, pair: &Pair, record: &Record, undo: &mut Undo) -> Result<PathBuf> {
+pub fn join(
+    members: &Members,
+    id: &Id,
+    inside: &Interface,
+    record: &Record,
+    undo: &mut Undo,
+) -> Result<PathBuf> {
     let hosts = members.hosts(id);
     let (mine, before) = (id.clone(), members.clone());
     undo.push(move || before.leave(&mine));
-    members.join(id, &pair.addresses(), &record.names)?;
+    members.join(id, &inside.addresses(), &record.names)?;
     Ok(hosts)
 }
 
 /// What the others on its network call the container.
-fn names(wanted: &Setup, id: &Id) -> Vec<String> {
+pub fn names(wanted: &Setup, id: &Id) -> Vec<String> {
     let given = wanted.hostname.iter().chain(&wanted.network_alias).cloned();
     given.chain([id.short().to_owned()]).collect()
 }
@@ -175,12 +185,12 @@ fn choose_ports(wanted: &Setup, ground: &Ground, lan: &Lan) -> Result<(Vec<Mappi
         return Ok((Vec::new(), Taken::default()));
     }
     let taken = Taken::look(&ground.firewall)?;
-    let chosen = taken.choose(&wanted.publish, Families { v6: lan.subnet6.is_some() })?;
+    let chosen = taken.choose(&wanted.publish, Families { v6: lan.reach.subnet6.is_some() })?;
     Ok((chosen, taken))
 }
 
 /// What can only be done by a thread that is in the namespace. The socket stays there when the thread leaves.
-fn within() -> Result<Rtnl> {
+pub fn within() -> Result<Rtnl> {
     forwarding::relax()?;
     Rtnl::open()
 }

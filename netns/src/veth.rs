@@ -17,6 +17,7 @@ use stage::{Explain, Id, shell};
 
 use crate::departure::Departure;
 use crate::ground::Lan;
+use crate::inside::Interface;
 use crate::link::{self, Link};
 use crate::pin;
 use crate::rtnl::{Answer, Request, Rtnl};
@@ -40,20 +41,7 @@ pub fn namespace_of(interface: &str) -> Option<String> {
 /// A pair as it was made.
 pub struct Pair {
     pub host: Link,
-    /// What the container's end is called, and its index in its namespace.
-    pub inside_name: String,
-    pub inside: u32,
-    /// Hardware address that the container's end shall have.
-    pub mac: [u8; 6],
-    pub address: Ipv4Addr,
-    pub address6: Option<Ipv6Addr>,
-}
-
-impl Pair {
-    /// The container's addresses.
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        [Some(self.address.into()), self.address6.map(IpAddr::from)].into_iter().flatten().collect()
-    }
+    pub inside: Interface,
 }
 
 /// Where a pair goes, and which address it shall have.
@@ -76,7 +64,7 @@ impl Plan<'_> {
     fn candidates(&self) -> Box<dyn Iterator<Item = Ipv4Addr> + '_> {
         match self.address {
             Some(address) => Box::new(std::iter::once(address)),
-            None => Box::new(self.lan.subnet.candidates(self.id)),
+            None => Box::new(self.lan.reach.subnet.candidates(self.id)),
         }
     }
 }
@@ -85,7 +73,7 @@ impl Plan<'_> {
 /// the namespace.
 pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
     let name = name(plan.id);
-    let first = plan.candidates().next().unwrap_or(plan.lan.subnet.address(0));
+    let first = plan.candidates().next().unwrap_or(plan.lan.reach.subnet.address(0));
     let (peer, netns) = (["type", "veth", "peer", "name", plan.inside], pin::name(plan.id));
     let mtu = plan.mtu.map(|mtu| mtu.to_string());
     let mtu = mtu.as_ref().map(|mtu| ["mtu", mtu.as_str()]);
@@ -116,16 +104,15 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         show(address6.into());
         rtnl.all([lease(&name, address6)])?;
     }
-    let follows = || plan.lan.subnet6.map(|subnet6| subnet6.address_of(address));
-    let inside_name = plan.inside.to_owned();
-    Ok(Pair {
-        inside_name,
-        host: host.unwrap_or_default(),
-        inside,
+    let follows = || plan.lan.reach.subnet6.map(|subnet6| subnet6.address_of(address));
+    let inside = Interface {
+        name: plan.inside.to_owned(),
+        index: inside,
         mac: plan.mac.map_or_else(|| mac_of(address), |mac| mac.0),
         address,
         address6: plan.address6.or_else(follows),
-    })
+    };
+    Ok(Pair { host: host.unwrap_or_default(), inside })
 }
 
 /// Lets the container whose host's end this is reach itself through its published ports.
@@ -222,8 +209,8 @@ fn none_left<T>(plan: &Plan, leases: &HashMap<Ipv4Addr, Link>) -> Result<T> {
     let Some(address) = plan.address else {
         return Err(anyhow::anyhow!(
             "cannot lease an address: all {} of {} are taken",
-            plan.lan.subnet.room(),
-            plan.lan.subnet
+            plan.lan.reach.subnet.room(),
+            plan.lan.reach.subnet
         ))
         .hint("netns ls shows who has them; --subnet sets a larger one when no container is left");
     };

@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -32,15 +32,23 @@ pub struct HostsParts {
 }
 
 impl Hosts {
-    /// Waits for the lock of the directory.
-    pub fn lock(dir: &Path) -> Result<Hosts> {
-        let what = || format!("cannot lock {}", dir.display());
-        let lock = File::open(dir).context("open").with_context(what)?;
-        loop {
-            match lock.lock() {
-                Ok(()) => return Ok(Hosts { _lock: lock }),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("flock").with_context(what),
+    /// Waits for the lock of the directory. `None`: it is not there, or was removed meanwhile.
+    pub fn lock(dir: &Path) -> Result<Option<Hosts>> {
+        let locked = || -> std::io::Result<Option<File>> {
+            let lock = File::open(dir)?;
+            while let Err(error) = lock.lock() {
+                if error.kind() != ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+            let (mine, named) = (lock.metadata()?, std::fs::metadata(dir)?);
+            Ok((mine.ino() == named.ino()).then_some(lock))
+        };
+        match locked() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            locked => {
+                let lock = locked.with_context(|| format!("cannot lock {}", dir.display()))?;
+                Ok(lock.map(|lock| Hosts { _lock: lock }))
             }
         }
     }
@@ -92,7 +100,7 @@ mod tests {
         std::fs::create_dir(&dir)?;
         let file = dir.join("hosts");
         let seen = (|| {
-            let hosts = Hosts::lock(&dir)?;
+            let hosts = Hosts::lock(&dir)?.context("the directory is there")?;
             hosts.change(&file, |parts| parts.network = "10.0.0.2\tdb database\n".to_owned())?;
             hosts.change(&file, |parts| parts.own = "127.0.0.1\tlocalhost\n".to_owned())?;
             let both = std::fs::read_to_string(&file)?;
@@ -104,6 +112,7 @@ mod tests {
             anyhow::Ok((both, one, std::fs::metadata(&file)?.len()))
         })();
         crate::remove_tree(&dir)?;
+        assert!(Hosts::lock(&dir)?.is_none());
         let own = "127.0.0.1\tlocalhost\n";
         assert_eq!(seen?, (format!("{own}{MARK}10.0.0.2\tdb database\n"), format!("{own}{MARK}"), 70_000));
         Ok(())

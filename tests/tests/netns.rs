@@ -9,6 +9,7 @@ mod faults;
 mod foreign;
 mod ground;
 mod ipv6;
+mod macvlan;
 mod members;
 mod networks;
 mod ports;

@@ -11,7 +11,7 @@ use super::request::Request;
 use crate::cli::{Network as Kind, Setup};
 use crate::dirs::Dirs;
 use crate::lock::Lock;
-use crate::network::{Definition, check_name, free_bridge};
+use crate::network::{Defined, Definition, check_name, free_bridge};
 use crate::nft::Firewall;
 use crate::rtnl::Rtnl;
 use crate::setup::{Job, Seat};
@@ -81,7 +81,7 @@ fn network(request: &Request, dirs: &Dirs) -> Outcome<Definition> {
         ipv6: subnet6.is_some(),
         internal: false,
     };
-    dirs.networks.add(&network)?;
+    dirs.networks.add(&Defined::Bridge(network.clone()))?;
     Ok(network)
 }
 

@@ -49,7 +49,8 @@ impl EtcFile {
     pub fn write(&self, dir: &Path) -> Result<()> {
         if let Some(shared) = &self.shared {
             let hosts = Hosts::lock(shared.parent().unwrap_or(dir))?;
-            return hosts.change(shared, |parts| parts.own.clone_from(&self.text));
+            let gone = || format!("cannot write {}: its network is gone", shared.display());
+            return hosts.with_context(gone)?.change(shared, |parts| parts.own.clone_from(&self.text));
         }
         let path = self.source(dir);
         let write = || {
