@@ -153,6 +153,14 @@ pub fn load_filter(program: &[Instruction], flags: libc::c_ulong) -> nix::Result
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// Whether the kernel has these flags of seccomp(2): with one that it does not know, it does not come to miss the program.
+pub fn has_filter_flags(flags: libc::c_ulong) -> bool {
+    let none = std::ptr::null::<libc::sock_fprog>();
+    // SAFETY: without a program nothing is read and nothing is loaded.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, none) };
+    Errno::result(answer) == Err(Errno::EFAULT)
+}
+
 /// struct sched_attr (linux/sched/types.h).
 #[derive(Clone, Debug, Default)]
 #[repr(C)]

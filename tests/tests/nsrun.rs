@@ -5,6 +5,7 @@ mod cycles;
 mod engines;
 mod exec;
 mod faults;
+mod features;
 mod hooks;
 mod hostile;
 mod image;

@@ -95,6 +95,22 @@ const PROPAGATIONS: [(&str, MountPropagationFlags); 4] = [
     ("unbindable", MountPropagationFlags::UNBINDABLE),
 ];
 
+/// Of a bind, and of what is made of it.
+const OTHERS: [&str; 5] = ["bind", "idmap", "rbind", "ridmap", "tmpcopyup"];
+
+/// Every option that is not for the file system alone, sorted.
+pub fn words() -> Vec<String> {
+    let attributes = ATTRIBUTES.iter().map(|(word, ..)| *word);
+    let recursive = attributes
+        .chain(ATIMES.iter().map(|(word, ..)| *word))
+        .chain(PROPAGATIONS.iter().map(|(word, _)| *word))
+        .flat_map(|word| [word.to_owned(), format!("r{word}")]);
+    let once = OF_FILE_SYSTEM.iter().map(|(word, ..)| *word).chain(OTHERS).map(str::to_owned);
+    let mut words: Vec<String> = recursive.chain(once).collect();
+    words.sort_unstable();
+    words
+}
+
 impl Propagation {
     /// As mount(2) wants it.
     pub fn words(self) -> MountPropagationFlags {

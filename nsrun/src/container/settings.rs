@@ -237,23 +237,30 @@ fn io_priority(class: IOPriorityClass, level: i64) -> Result<i32> {
     }
 }
 
-/// linux/mempolicy.h.
-fn nodes(policy: &LinuxMemoryPolicy) -> Result<(i32, u64)> {
+/// linux/mempolicy.h, MPOL_*.
+pub const MEMORY_MODES: [(MemoryPolicyModeType, i32); 7] = {
     use MemoryPolicyModeType::*;
-    let mode = match policy.mode() {
-        MpolDefault => 0,
-        MpolPreferred => 1,
-        MpolBind => 2,
-        MpolInterleave => 3,
-        MpolLocal => 4,
-        MpolPreferredMany => 5,
-        MpolWeightedInterleave => 6,
-    };
-    let flags = policy.flags().iter().flatten().map(|flag| match flag {
-        MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
-        MemoryPolicyFlagType::MpolFRelativeNodes => 1 << 14,
-        MemoryPolicyFlagType::MpolFNumaBalancing => 1 << 13,
-    });
+    [
+        (MpolDefault, 0),
+        (MpolPreferred, 1),
+        (MpolBind, 2),
+        (MpolInterleave, 3),
+        (MpolLocal, 4),
+        (MpolPreferredMany, 5),
+        (MpolWeightedInterleave, 6),
+    ]
+};
+
+/// linux/mempolicy.h, MPOL_F_*.
+pub const MEMORY_FLAGS: [(MemoryPolicyFlagType, i32); 3] = {
+    use MemoryPolicyFlagType::*;
+    [(MpolFStaticNodes, 1 << 15), (MpolFRelativeNodes, 1 << 14), (MpolFNumaBalancing, 1 << 13)]
+};
+
+fn nodes(policy: &LinuxMemoryPolicy) -> Result<(i32, u64)> {
+    let mode = MEMORY_MODES.iter().find(|(mode, _)| *mode == policy.mode()).map_or(0, |(_, number)| *number);
+    let wanted = policy.flags().as_deref().unwrap_or_default();
+    let flags = MEMORY_FLAGS.iter().filter(|(flag, _)| wanted.contains(flag)).map(|(_, bit)| bit);
     let text = policy.nodes().as_deref().unwrap_or_default();
     let nodes = mask(text)
         .with_context(|| format!("cannot use linux.memoryPolicy.nodes: {text:?} is no list of nodes"))?;

@@ -15,7 +15,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
@@ -24,6 +26,31 @@ pub use listener::Connection;
 
 /// The longest program that the kernel takes (linux/bpf_common.h, BPF_MAXINSNS).
 const MAX_LENGTH: usize = 4096;
+
+/// What a rule can answer.
+pub const ACTIONS: [LinuxSeccompAction; 9] = {
+    use LinuxSeccompAction::*;
+    [
+        ScmpActAllow,
+        ScmpActErrno,
+        ScmpActKill,
+        ScmpActKillProcess,
+        ScmpActKillThread,
+        ScmpActLog,
+        ScmpActNotify,
+        ScmpActTrace,
+        ScmpActTrap,
+    ]
+};
+
+/// How it can compare an argument.
+pub const OPERATORS: [LinuxSeccompOperator; 7] = {
+    use LinuxSeccompOperator::*;
+    [ScmpCmpEq, ScmpCmpGe, ScmpCmpGt, ScmpCmpLe, ScmpCmpLt, ScmpCmpMaskedEq, ScmpCmpNe]
+};
+
+/// The ways in which programs of this machine can call the kernel; rules for others have nothing to hold for.
+pub const ARCHITECTURES: [Arch; 3] = [Arch::ScmpArchX32, Arch::ScmpArchX86, Arch::ScmpArchX86_64];
 
 /// A filter, ready to be loaded; also part of a container's record, for those who come later.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -87,14 +114,29 @@ impl Filter {
 }
 
 /// linux/seccomp.h, SECCOMP_FILTER_FLAG_*.
-fn flags(seccomp: &LinuxSeccomp, listener: bool) -> libc::c_ulong {
+pub const FLAGS: [(LinuxSeccompFilterFlag, libc::c_ulong); 4] = {
     use LinuxSeccompFilterFlag::*;
-    let wanted = seccomp.flags().iter().flatten().map(|flag| match flag {
-        SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
-        SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
-        SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-        SeccompFilterFlagWaitKillableRecv => libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-    });
+    [
+        (SeccompFilterFlagLog, libc::SECCOMP_FILTER_FLAG_LOG),
+        (SeccompFilterFlagSpecAllow, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+        (SeccompFilterFlagTsync, libc::SECCOMP_FILTER_FLAG_TSYNC),
+        (SeccompFilterFlagWaitKillableRecv, libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
+    ]
+};
+
+/// Those that this kernel has.
+pub fn supported_flags() -> Vec<LinuxSeccompFilterFlag> {
+    let with = |bits| match bits {
+        // Only ever together.
+        libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV => bits | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+        bits => bits,
+    };
+    FLAGS.iter().filter(|(_, bits)| sys::has_filter_flags(with(*bits))).map(|(flag, _)| *flag).collect()
+}
+
+fn flags(seccomp: &LinuxSeccomp, listener: bool) -> libc::c_ulong {
+    let wanted = seccomp.flags().as_deref().unwrap_or_default();
+    let wanted = FLAGS.iter().filter(|(flag, _)| wanted.contains(flag)).map(|(_, bits)| bits);
     let listening = if listener {
         libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH
     } else {
