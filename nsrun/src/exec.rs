@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
@@ -23,6 +23,7 @@ use crate::oci::make;
 use crate::options::ExecOptions;
 use crate::record::{State, StateRoot};
 use crate::report::{self, End, Heard};
+use crate::seccomp::{Connection, Filter};
 use crate::spec::env::{self, Client};
 use crate::spec::image;
 use crate::spec::user::Accounts;
@@ -68,6 +69,8 @@ pub fn exec(roots: &StateRoot, options: &ExecOptions) -> Result<u8> {
     }
     let signals = Signals::hold()?;
     let outside = arrange(options)?;
+    let bundle = state.bundle.as_ref().map_or(record.as_path(), |bundle| &bundle.path);
+    let listener = Filter::connect(state.filter.as_ref(), id, bundle)?;
     let affinity = affinity(outside.process.as_ref(), &state.process)?;
     affinity.begin()?;
     let container = hold(&state)?;
@@ -78,7 +81,7 @@ pub fn exec(roots: &StateRoot, options: &ExecOptions) -> Result<u8> {
     hide()?;
     let proc = crate::container::root::open_proc_fs()?;
     join(&container, &state).with_context(|| format!("cannot enter container {id}"))?;
-    let start = prepare(options, &state, &outside)?;
+    let start = prepare(options, &state, &outside, listener)?;
     let child = match sys::fork_into(0, door.for_clone(), Parent::This)
         .call("clone3")
         .context("cannot start the command")?
@@ -187,7 +190,12 @@ fn join(container: &OwnedFd, state: &State) -> Result<()> {
 
 /// The process to start: the engine's, or the container's own, as far as nothing else was typed. The account files are
 /// read inside.
-fn prepare(options: &ExecOptions, state: &State, outside: &Outside) -> Result<Start> {
+fn prepare(
+    options: &ExecOptions,
+    state: &State,
+    outside: &Outside,
+    listener: Option<Connection>,
+) -> Result<Start> {
     let root = current_root()?;
     let process = match &outside.process {
         Some(process) => of_engine(process, &state.process, options),
@@ -203,7 +211,7 @@ fn prepare(options: &ExecOptions, state: &State, outside: &Outside) -> Result<St
     let mut start =
         Start::new(&process, &accounts, stdin, outside.callers.as_ref().and_then(Callers::window))?;
     start = state.linux.iter().try_fold(start, Start::with)?;
-    start = start.under(state.filter.clone(), &state.id, Path::new("/"))?;
+    start = start.under(state.filter.clone(), listener);
     start.release =
         Release { outlives: options.detach, descriptors: options.preserve_fds, ..Release::default() };
     Ok(start)
@@ -220,6 +228,18 @@ fn of_engine(process: &Process, container: &Process, options: &ExecOptions) -> P
     let mut process = process.clone();
     if process.capabilities().is_none() {
         process.set_capabilities(container.capabilities().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(container.rlimits().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(container.oom_score_adj());
+    }
+    if process.apparmor_profile().as_deref().is_none_or(str::is_empty) {
+        process.set_apparmor_profile(container.apparmor_profile().clone());
+    }
+    if process.selinux_label().as_deref().is_none_or(str::is_empty) {
+        process.set_selinux_label(container.selinux_label().clone());
     }
     if options.options.tty {
         process.set_terminal(Some(true));

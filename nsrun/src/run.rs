@@ -74,7 +74,8 @@ fn live(
     let linux = spec.linux().as_ref().context("the configuration has no section linux")?;
     let filter = linux.seccomp().as_ref().map(Filter::compile).transpose()?;
     let start = Start::new(process, accounts, stdin, window)?.with(linux)?;
-    let start = start.under(filter.clone(), input.id.as_str(), dir)?;
+    let listener = Filter::connect(filter.as_ref(), input.id.as_str(), dir)?;
+    let start = start.under(filter.clone(), listener);
     let door = Door::open(input.sections.cgroup.as_ref())?;
     let container = Container { spec, start: &start, door, init: options.init, life: Life::default() };
     let (child, line) = container.launch()?;

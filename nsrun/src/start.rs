@@ -109,11 +109,11 @@ impl Start {
         Ok(self)
     }
 
-    /// Under a filter; who is to be asked by it is connected to now, as long as the host's paths mean what they do.
-    pub fn under(mut self, filter: Option<Filter>, id: &str, bundle: &Path) -> Result<Start> {
-        self.listener = filter.as_ref().map(|filter| filter.connect(id, bundle)).transpose()?.flatten();
+    /// Under a filter, of which `listener` has been told.
+    pub fn under(mut self, filter: Option<Filter>, listener: Option<Connection>) -> Start {
+        self.listener = listener;
         self.filter = filter;
-        Ok(self)
+        self
     }
 
     /// Becomes the payload. `root` is this process's root by now. Returns only what went wrong, or nothing if nsrun

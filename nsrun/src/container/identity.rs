@@ -145,9 +145,12 @@ impl Identity {
         let CapabilitySets { effective, permitted, inheritable } = self.sets;
         let sets = CapabilitySets { effective: effective | keep, permitted: permitted | keep, inheritable };
         rustix::thread::set_capabilities(None, sets).call("capset")?;
+        // The kernel lets no other be ambient. Who asks for more gets these, as with runc and crun: what `runc spec` and
+        // `crun spec` write has ambient ones that are not inheritable.
+        let ambient = self.ambient & permitted & inheritable;
         for number in 0..64 {
             let one = CapabilitySet::from_bits_retain(1 << number);
-            if self.ambient.contains(one) {
+            if ambient.contains(one) {
                 rustix::thread::configure_capability_in_ambient_set(one, true).call("prctl")?;
             }
         }

@@ -184,7 +184,8 @@ fn start(state: &State, loaded: &Loaded, way: &Way) -> Result<Start> {
     let linux = loaded.spec.linux().as_ref().context("linux: it is missing")?;
     let start =
         Start::new(&state.process, &accounts, Stdin::Inherited, way.callers.and_then(Callers::window))?;
-    start.with(linux)?.under(state.filter.clone(), &state.id, &loaded.dir)
+    let listener = Filter::connect(state.filter.as_ref(), &state.id, &loaded.dir)?;
+    Ok(start.with(linux)?.under(state.filter.clone(), listener))
 }
 
 fn write_pid(paths: &Paths, pid: i32) -> Result<()> {

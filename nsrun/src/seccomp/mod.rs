@@ -94,9 +94,10 @@ impl Filter {
         Ok(Filter { program, flags: flags(seccomp, listener.is_some()), listener })
     }
 
-    /// Reaches whoever is to decide; `None` if the filter asks nobody.
-    pub fn connect(&self, id: &str, bundle: &Path) -> Result<Option<Connection>> {
-        self.listener.as_ref().map(|listener| Connection::open(listener, id, bundle)).transpose()
+    /// Reaches whoever is to decide, as long as the host's paths mean what they do; `None` if nobody is asked.
+    pub fn connect(filter: Option<&Filter>, id: &str, bundle: &Path) -> Result<Option<Connection>> {
+        let listener = filter.and_then(|filter| filter.listener.as_ref());
+        listener.map(|listener| Connection::open(listener, id, bundle)).transpose()
     }
 
     /// Loads it into this process: from here on it holds. Without no_new_privs it takes CAP_SYS_ADMIN.

@@ -188,7 +188,10 @@ fn a_program_that_cannot_be_executed_is_told_to_who_starts_it() {
 #[test]
 fn exec_as_engines_do_it() {
     let host = host();
-    sleeper(&host, "box", |_| {});
+    sleeper(&host, "box", |config| {
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 99}]);
+        config["process"]["oomScoreAdj"] = json!(300);
+    });
     let process = json!({"user": {"uid": 1000, "gid": 1000, "additionalGids": [2000]}, "cwd": "/tmp",
         "args": ["sh", "-c", "id -u; id -G; pwd; echo $A; grep CapEff /proc/self/status; cat; exec sleep 1000"], "env": ["PATH=/bin", "A=b"]});
     std::fs::write(host.path("/run/process.json"), process.to_string()).unwrap();
@@ -202,6 +205,21 @@ fn exec_as_engines_do_it() {
     let pids = nsrun(&host, &["ps", "-f", "json", "box"]).json();
     let pid: serde_json::Value = pid.parse().unwrap();
     assert!(pids.as_array().unwrap().contains(&pid), "{pids}");
+    // What it leaves open is the container's.
+    let shows = "ulimit -n; sed -n 's/^CapEff:.//p' /proc/self/status; cat /proc/self/oom_score_adj";
+    let mut process =
+        json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh", "-c", shows], "env": ["PATH=/bin"]});
+    let mut exec = |change: Value| {
+        super::table::patch(&mut process, &change);
+        std::fs::write(host.path("/run/process.json"), process.to_string()).unwrap();
+        nsrun(&host, &["exec", "--process=/run/process.json", "box"])
+    };
+    exec(json!({})).prints("99\n00000000000005e1\n300");
+    exec(json!({"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}], "oomScoreAdj": 400,
+        "capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]}}))
+    .prints("50\n0000000000000020\n400");
+    exec(json!({"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 61, "hard": 60}]}))
+        .fails(125, "nsrun: cannot use process.rlimits: RLIMIT_NOFILE has a soft limit above the hard one\n");
     // Waited for, with what is typed; and what fails.
     nsrun(&host, &["exec", "--cwd=/etc", "-e", "X=y", "box", "sh", "-c", "pwd; echo $X; exit 5"]).code(5);
     let nil = nsrun(&host, &["--log=/run/log", "--log-format=json", "exec", "-d", "box", "nil"]);
@@ -259,7 +277,7 @@ fn the_terminal_goes_to_the_console_socket() {
     nsrun(&host, &[&["create", "--pid-file=/run/box.pid"], &words[..]].concat()).prints("");
     nsrun(&host, &["start", "box"]).prints("");
     let said = from_console(&listener);
-    assert!(said.ends_with("/dev/pts/0\r\n"), "{said:?}");
+    assert_eq!(said, "20 60\r\n/dev/pts/0\r\n");
     wait_for_end(&host, "box");
     delete(&host, "box");
     sleeper(&host, "box", |_| {});

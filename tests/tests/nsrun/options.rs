@@ -156,3 +156,32 @@ fn a_user_namespace() {
     sleeper.end();
     host.sh("chmod 755 /run").ok();
 }
+
+/// They ask for ambient capabilities that are not inheritable, which no kernel gives.
+#[test]
+fn what_runc_and_crun_write_as_their_configuration_runs() {
+    let host = host();
+    for runtime in ["runc", "crun"] {
+        if host.run(&["which", runtime]).code != 0 {
+            tests::skip!("{runtime} is not installed");
+        }
+        let change = ".process.terminal = false | .root.path = \"/run/rootfs\" | .linux.cgroupsPath = $path
+            | .process.args = [\"sh\", \"-c\", \"hostname; ulimit -n; grep Cap /proc/self/status; touch /x\"]";
+        let script = format!(
+            "mkdir /run/{runtime} && cd /run/{runtime} && {runtime} spec && jq --arg path {}/box '{change}' config.json > new && mv new config.json",
+            host.cgroup_parent()
+        );
+        host.sh(&script).ok();
+        let run = |by: &str| {
+            host.run(&[by, "run", "--bundle", &format!("/run/{runtime}"), "box"])
+                .code(1)
+                .says("Read-only file system")
+                .stdout
+        };
+        let shown = run("nsrun");
+        // crun 1.8 refuses hybrid hosts.
+        assert_eq!(shown, run("runc"), "{runtime}");
+        assert!(shown.contains("CapAmb:\t0000000000000000"), "{shown}");
+    }
+    host.sh("rm -rf /run/runc").ok();
+}

@@ -67,6 +67,13 @@ fn process_fields() {
                 Both,
             ),
             Case(
+                "capabilities-ambient-not-inheritable",
+                capabilities(json!({"bounding": ["CAP_CHOWN", "CAP_KILL"], "effective": ["CAP_CHOWN"],
+                    "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_CHOWN", "CAP_KILL"]})),
+                STATUS,
+                Both,
+            ),
+            Case(
                 "capabilities-ambient",
                 process(json!({"user": {"uid": 5, "gid": 5}, "capabilities": {"bounding": ["CAP_CHOWN"],
                     "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]}})),
