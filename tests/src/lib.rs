@@ -8,6 +8,7 @@
 )]
 
 pub mod bins;
+pub mod engines;
 pub mod host;
 pub mod images;
 pub mod inject;

@@ -1,8 +1,9 @@
 //! Images out of the store and in again: what skopeo and umoci read, and what pull reads of theirs.
 
 use serde_json::{Value, json};
-use tests::Host;
+use tests::engines::{Engine, Engines};
 use tests::images::{self, Compression};
+use tests::{Host, skip};
 
 use super::server::{Layout, Server};
 use super::tree::Tree;
@@ -91,6 +92,42 @@ fn skopeo_and_umoci_read_what_is_saved_and_the_other_way_round() {
     for target in ["docker-archive:/run/s.tar:app:1", "oci-archive:/run/so.tar:1", "oci:/run/s:1"] {
         host.run(&["skopeo", "copy", "-q", "--insecure-policy", "oci:/run/copy0:1", target]).ok();
         again(&host, target);
+    }
+}
+
+#[test]
+fn docker_and_podman_load_what_is_saved_and_the_other_way_round() {
+    let host = with_image();
+    let image = host.run(&["pull", "app:1"]).json()["image"].clone();
+    let diff_ids: Vec<&str> =
+        image["layers"].as_array().unwrap().iter().map(|layer| layer["diffID"].as_str().unwrap()).collect();
+    host.sh("pull save -o /run/a.tar app:1; pull save --format oci-archive -o /run/b.tar app:1").ok();
+    let engines = Engines::start(&host);
+    for &engine in &engines.there {
+        // docker 20 knows its own archives alone.
+        let ways: &[(&str, &str, &str)] = match engine {
+            Engine::Docker => &[("/run/a.tar", "", "docker-archive")],
+            Engine::Podman => &[
+                ("/run/a.tar", "--format docker-archive", "docker-archive"),
+                ("/run/b.tar", "--format oci-archive", "oci-archive"),
+            ],
+        };
+        for (archive, format, kind) in ways {
+            engines.run(engine, &format!("load -q -i {archive}")).ok();
+            let name = engines.run(engine, "images --format '{{.Repository}}:{{.Tag}}'").ok();
+            let found = engines.run(engine, &format!("image inspect {name}")).json()[0].clone();
+            let id = found["Id"].as_str().unwrap().trim_start_matches("sha256:");
+            assert_eq!(id, &image["config"]["digest"].as_str().unwrap()[7..]);
+            assert_eq!(found["RootFS"]["Layers"], json!(diff_ids));
+            engines.run(engine, &format!("save {format} -o /run/again.tar {name}")).ok();
+            again(&host, &format!("{kind}:/run/again.tar"));
+            engines.run(engine, &format!("rmi {name}")).ok();
+            host.sh("rm /run/again.tar").ok();
+        }
+    }
+    if engines.there.len() < 2 {
+        drop(engines);
+        skip!("docker.io or podman is not installed");
     }
 }
 
