@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn unpack_all(bytes: &[u8], layer: &Path) -> anyhow::Result<u64> {
     let mut unpacker = Unpacker::new(layer, Devices::Refused)?;
     let stream = std::io::Read::take(decompress::decoder(bytes)?, LIMIT);
-    let mut archive = Archive::new(stream);
+    let mut archive = Archive::new(std::io::BufReader::new(stream));
     while let Some(entry) = archive.next()? {
         anyhow::ensure!(entry.size <= LIMIT, "large");
         unpacker.add(&entry, archive.body())?;

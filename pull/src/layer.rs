@@ -1,26 +1,22 @@
 //! One layer from its blob to its directory, on two threads: one reads, checks the blob and decompresses; the
 //! other checks the tar stream and unpacks. Inflating costs as much as all the rest.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use stage::Explain;
 
 use crate::blob::Verified;
+use crate::chunks::{self, Reader, Writer};
 use crate::decompress;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::report::{Phase, Report};
 use crate::tarball::Archive;
 use crate::unpack::{Devices, Unpacker};
 
-/// Bytes that go from one thread to the other at a time; below what malloc(3) takes from the kernel each time.
-const CHUNK: usize = 64 << 10;
-/// Chunks that may wait.
-const WAITING: usize = 8;
 /// A stream that is not longer than this may be any number of times as long as its blob.
 const SMALL: u64 = 64 << 20;
 
@@ -50,26 +46,21 @@ pub struct Rules {
 /// # Errors
 /// The blob is not what it must be (that is said rather than what came of it), or cannot be unpacked.
 pub fn unpack(blob: Verified, directory: &Path, rules: &Rules, report: &Report) -> Result<Unpacked> {
-    let (sender, receiver) = sync_channel(WAITING);
+    let (writer, stream) = chunks::channel();
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new()
             .name("read".to_owned())
-            .spawn_scoped(scope, move || decompress(blob, &sender, rules, report))
+            .spawn_scoped(scope, move || decompress(blob, &writer, rules, report))
             .context("cannot start a thread")?;
-        let unpacked = unpack_tar(receiver, directory, rules, report);
+        let unpacked = unpack_tar(stream, directory, rules, report);
         let read = reader.join().map_err(|_panic| anyhow!("a thread panicked"))?;
         read?;
         unpacked
     })
 }
 
-fn decompress(
-    mut blob: Verified,
-    sender: &SyncSender<Vec<u8>>,
-    rules: &Rules,
-    report: &Report,
-) -> Result<()> {
-    let (decompressed, busy) = send_all(&mut blob, sender, rules);
+fn decompress(mut blob: Verified, writer: &Writer, rules: &Rules, report: &Report) -> Result<()> {
+    let (decompressed, busy) = send_all(&mut blob, writer, rules);
     let bomb =
         decompressed.as_ref().err().and_then(|error| error.downcast_ref::<Bomb>()).map(|bomb| bomb.option);
     // Whatever went wrong: if the blob is not the right one, that is why. Of a bomb nobody wants the rest.
@@ -86,7 +77,7 @@ fn decompress(
 }
 
 /// How it went, and how long reading and decompressing took.
-fn send_all(blob: &mut Verified, sender: &SyncSender<Vec<u8>>, rules: &Rules) -> (Result<()>, Duration) {
+fn send_all(blob: &mut Verified, writer: &Writer, rules: &Rules) -> (Result<()>, Duration) {
     let mut busy = Duration::ZERO;
     let sent = (|| {
         let read = blob.counter();
@@ -96,14 +87,13 @@ fn send_all(blob: &mut Verified, sender: &SyncSender<Vec<u8>>, rules: &Rules) ->
         busy += since.elapsed();
         loop {
             let since = Instant::now();
-            let mut chunk = vec![0; CHUNK];
-            let n = decoder.read(&mut chunk).context("cannot decompress")?;
+            let mut memory = writer.memory();
+            let n = decoder.read(&mut memory).context("cannot decompress")?;
             busy += since.elapsed();
             length += n as u64;
             rules.check(length, read.load(Ordering::Relaxed))?;
-            chunk.truncate(n);
-            // Nobody listens any more when unpacking has failed, and the other thread says so.
-            if n == 0 || sender.send(chunk).is_err() {
+            // Nobody reads any more when unpacking has failed, and the other thread says so.
+            if n == 0 || writer.send(memory, n).is_err() {
                 return Ok(());
             }
         }
@@ -141,13 +131,7 @@ impl Rules {
     }
 }
 
-fn unpack_tar(
-    receiver: Receiver<Vec<u8>>,
-    directory: &Path,
-    rules: &Rules,
-    report: &Report,
-) -> Result<Unpacked> {
-    let mut stream = Chunks::of(receiver);
+fn unpack_tar(mut stream: Reader, directory: &Path, rules: &Rules, report: &Report) -> Result<Unpacked> {
     let mut unpacker = Unpacker::new(directory, rules.devices)?;
     let since = Instant::now();
     let mut archive = Archive::new(&mut stream);
@@ -163,49 +147,5 @@ fn unpack_tar(
     let size = unpacker.finish()?;
     report.spent(Phase::Unpack, since.elapsed().saturating_sub(stream.waited + stream.hashed), stream.length);
     report.spent(Phase::Verify, stream.hashed, stream.length);
-    Ok(Unpacked { diff_id: stream.hasher.finish(), length: stream.length, size })
-}
-
-/// The decompressed stream, hashed as it comes.
-struct Chunks {
-    receiver: Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
-    at: usize,
-    hasher: Hasher,
-    length: u64,
-    waited: Duration,
-    hashed: Duration,
-}
-
-impl Chunks {
-    fn of(receiver: Receiver<Vec<u8>>) -> Chunks {
-        Chunks {
-            receiver,
-            chunk: Vec::new(),
-            at: 0,
-            hasher: Hasher::default(),
-            length: 0,
-            waited: Duration::ZERO,
-            hashed: Duration::ZERO,
-        }
-    }
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.chunk.len() {
-            let since = Instant::now();
-            let Ok(chunk) = self.receiver.recv() else { return Ok(0) };
-            let came = Instant::now();
-            self.waited += came - since;
-            self.hasher.update(&chunk);
-            self.hashed += came.elapsed();
-            self.length += chunk.len() as u64;
-            (self.chunk, self.at) = (chunk, 0);
-        }
-        let n = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..n].copy_from_slice(&self.chunk[self.at..self.at + n]);
-        self.at += n;
-        Ok(n)
-    }
+    Ok(Unpacked { length: stream.length, diff_id: stream.digest(), size })
 }

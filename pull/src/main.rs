@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod chunks;
 mod cli;
 mod decompress;
 mod digest;

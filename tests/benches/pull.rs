@@ -8,122 +8,117 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
+use tests::engines::{Engine, Engines};
 use tests::images::{self, Compression};
 use tests::registry::Registry;
-use tests::{Host, bins};
+use tests::{Host, Output, bins};
 
 /// How often each contestant pulls each image; the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const REGISTRY: &str = "127.0.0.1:5000";
 
-/// What is compared with.
-struct Peer {
+/// A contestant.
+struct Racer {
     name: &'static str,
-    /// Removes what the last run has left.
+    /// Removes what the last run has left. Like the next line for bash, with the image as `$1`, and the beginnings of
+    /// command lines as `$docker` and `$podman`.
     reset: &'static str,
-    /// Pulls `$1`.
+    /// Pulls the image.
     pull: &'static str,
-    at_most: f64,
     /// docker 20.10 does not know zstd.
     zstd: bool,
 }
 
-const OURS: Peer = Peer {
+const OURS: Racer = Racer {
     name: "pull",
     reset: "pull rm -f $1 > /dev/null 2>&1; pull gc > /dev/null",
     pull: "pull -q $1 > /dev/null",
-    at_most: 1.0,
     zstd: true,
 };
 
-const PEERS: [Peer; 3] = [
-    Peer {
-        name: "shell",
-        reset: "rm -rf /run/shell; mkdir /run/shell",
-        pull: r#"name=${1#*/}; name=${name%:*}; base=http://127.0.0.1:5000/v2/$name
+/// What is compared with, and at most how many times as long as each of them pull may take.
+const PEERS: [(Racer, f64); 3] = [
+    (
+        Racer {
+            name: "shell",
+            reset: "rm -rf /run/shell; mkdir /run/shell",
+            pull: r#"name=${1#*/}; name=${name%:*}; base=http://127.0.0.1:5000/v2/$name
             curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' $base/manifests/latest > /run/shell/manifest
             n=0; jq -r '.layers[] | .digest + " " + .mediaType' /run/shell/manifest | while read -r digest type; do
                 n=$((n + 1)); mkdir /run/shell/$n; case $type in *zstd) d='zstd -dc' ;; *) d='gzip -dc' ;; esac
                 curl -sf $base/blobs/$digest | tee >(sha256sum > /run/shell/$n.sum) | $d | tar -x -C /run/shell/$n || exit 1
             done"#,
-        at_most: 0.6,
-        zstd: true,
-    },
-    Peer {
-        name: "docker",
-        reset: "docker -H unix:///run/d.sock rmi $1 > /dev/null 2>&1; docker -H unix:///run/d.sock system prune -f > /dev/null",
-        pull: "docker -H unix:///run/d.sock pull -q $1 > /dev/null",
-        at_most: 0.4,
-        zstd: false,
-    },
-    Peer {
-        name: "podman",
-        reset: "podman --root /run/p --runroot /run/pr --tmpdir /run/pt --storage-driver overlay rmi $1 > /dev/null 2>&1; true",
-        pull: "podman --root /run/p --runroot /run/pr --tmpdir /run/pt --storage-driver overlay pull -q --tls-verify=false $1 > /dev/null",
-        at_most: 0.4,
-        zstd: true,
-    },
+            zstd: true,
+        },
+        0.6,
+    ),
+    (
+        Racer {
+            name: "docker",
+            reset: "eval $docker rmi $1 > /dev/null 2>&1; eval $docker system prune -f > /dev/null",
+            pull: "eval $docker pull -q $1 > /dev/null",
+            zstd: false,
+        },
+        0.4,
+    ),
+    (
+        Racer {
+            name: "podman",
+            reset: "eval $podman rmi $1 > /dev/null 2>&1; true",
+            pull: "eval $podman pull -q --tls-verify=false $1 > /dev/null",
+            zstd: true,
+        },
+        0.4,
+    ),
 ];
-
-const START_DOCKER: &str = "
-    dockerd --bridge none --iptables=false --storage-driver overlay2 --data-root /run/dd --exec-root /run/de \\
-        --pidfile /run/d.pid -H unix:///run/d.sock > /run/d.log 2>&1 &
-    for try in $(seq 100); do
-        docker -H unix:///run/d.sock info > /dev/null 2>&1 && exit
-        sleep 0.2
-    done
-    cat /run/d.log >&2; exit 1";
-const STOP_DOCKER: &str = "
-    kill $(cat /run/d.pid)
-    while test -e /run/d.pid; do sleep 0.1; done
-    umount -R /run/p 2> /dev/null; true";
 
 fn main() {
     let host = Host::new();
     host.sh("mkdir -p /run/registry && mount -t tmpfs tmpfs /run/registry").ok();
+    let host = host.settled();
     let registry = Registry::start(&host, "/run/registry", "");
     let names = push_images(&host, &registry);
-    host.sh(START_DOCKER).ok();
+    let engines = Engines::start(&host);
     for name in names {
         race(&host, name);
     }
     let here = median_here(&host, &format!("{REGISTRY}/busybox:latest"));
     println!("an image that is here: {here:.2} ms (aim: 10, {})", verdict(here <= 10.0));
-    host.sh(STOP_DOCKER).ok();
+    drop(engines);
     drop(registry);
-    // What the peers leave on the throwaway host goes with it.
-    drop(host.settled());
 }
 
 /// Everybody pulls the image, in turns.
 fn race(host: &Host, name: &str) {
     let image = format!("{REGISTRY}/{name}:latest");
-    let peers = PEERS.iter().filter(|peer| peer.zstd || !name.ends_with("-zstd"));
-    let racers: Vec<&Peer> = std::iter::once(&OURS).chain(peers).collect();
+    let peers = PEERS.iter().filter(|(peer, _)| peer.zstd || !name.ends_with("-zstd"));
+    let (racers, aims): (Vec<&Racer>, Vec<f64>) = peers.map(|(peer, aim)| (peer, *aim)).unzip();
+    let racers = [&[&OURS], racers.as_slice()].concat();
     let mut times = vec![Vec::new(); racers.len()];
     for _ in 0..ROUNDS {
         for (racer, times) in racers.iter().zip(&mut times) {
-            host.run(&["bash", "-c", racer.reset, "sh", &image]);
+            bash(host, racer.reset, &image);
             let begin = Instant::now();
-            host.run(&["bash", "-c", racer.pull, "sh", &image]).ok();
+            bash(host, racer.pull, &image).ok();
             times.push(begin.elapsed().as_secs_f64());
+            bash(host, racer.reset, &image);
         }
-    }
-    for racer in &racers {
-        host.run(&["bash", "-c", racer.reset, "sh", &image]);
     }
     let medians: Vec<f64> = times.into_iter().map(median).collect();
     let memory = peak(host, &image);
     let reached = verdict(memory <= 32 << 10);
     println!("{name}: pull {:.3} s, peak {memory} KiB (aim: 32768, {reached})", medians[0]);
-    for (peer, theirs) in racers.iter().zip(&medians).skip(1) {
-        let (ratio, aim) = (medians[0] / theirs, peer.at_most);
-        println!(
-            "    {:8} {theirs:.3} s, ratio {ratio:.2} (aim: {aim}, {})",
-            peer.name,
-            verdict(ratio <= aim)
-        );
+    for ((peer, theirs), aim) in racers.iter().zip(&medians).skip(1).zip(aims) {
+        let ratio = medians[0] / theirs;
+        let reached = verdict(ratio <= aim);
+        println!("    {:8} {theirs:.3} s, ratio {ratio:.2} (aim: {aim}, {reached})", peer.name);
     }
+}
+
+fn bash(host: &Host, script: &str, image: &str) -> Output {
+    let script =
+        format!("docker='{}'; podman='{}'; {script}", Engine::Docker.words(), Engine::Podman.words());
+    host.run(&["bash", "-c", &script, "sh", image])
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -182,10 +177,11 @@ fn renamed(tree: &Path, paths: &str, n: usize) -> Vec<u8> {
 
 /// The largest resident size of a cold pull, in KiB.
 fn peak(host: &Host, image: &str) -> u64 {
-    host.run(&["bash", "-c", OURS.reset, "sh", image]);
     let script = "import resource, subprocess, sys\nsubprocess.run(['pull', '-q', sys.argv[1]], check=True, stdout=subprocess.DEVNULL)\n\
                   print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-    host.run(&["python3", "-c", script, image]).ok().trim().parse().unwrap()
+    let peak = host.run(&["python3", "-c", script, image]).ok().trim().parse().unwrap();
+    bash(host, OURS.reset, image);
+    peak
 }
 
 /// Milliseconds until an image that is here is told of.

@@ -7,7 +7,7 @@ mod entry;
 mod pax;
 mod sparse;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, Result, bail};
 use tar::{EntryType, Header};
@@ -38,7 +38,7 @@ struct Extensions {
     link: Option<Vec<u8>>,
 }
 
-impl<R: Read> Archive<R> {
+impl<R: BufRead> Archive<R> {
     pub fn new(reader: R) -> Archive<R> {
         Archive { reader, left: 0, padding: 0 }
     }
@@ -68,7 +68,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// The content of the current entry.
-    pub fn body(&mut self) -> impl Read {
+    pub fn body(&mut self) -> impl BufRead {
         Body { archive: self }
     }
 
@@ -191,10 +191,26 @@ struct Body<'a, R> {
     archive: &'a mut Archive<R>,
 }
 
-impl<R: Read> Read for Body<'_, R> {
+impl<R: BufRead> BufRead for Body<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.archive.left == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.archive.reader.fill_buf()?;
+        let most = bytes.len().min(usize::try_from(self.archive.left).unwrap_or(usize::MAX));
+        Ok(&bytes[..most])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.archive.left -= bytes as u64;
+        self.archive.reader.consume(bytes);
+    }
+}
+
+impl<R: BufRead> Read for Body<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = (&mut self.archive.reader).take(self.archive.left).read(buffer)?;
-        self.archive.left -= n as u64;
+        let n = self.fill_buf()?.read(buffer)?;
+        self.consume(n);
         Ok(n)
     }
 }

@@ -10,7 +10,7 @@ mod resolve;
 mod whiteout;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::BufRead;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -25,9 +25,6 @@ use path::Split;
 use place::{Parent, Place};
 use whiteout::Whiteout;
 pub use whiteout::is_opaque;
-
-/// Bytes copied at a time into a file.
-const BUFFER: usize = 128 << 10;
 
 /// Whether a layer may have device nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +41,6 @@ pub struct Unpacker {
     /// Directories whose times are set once nothing is made in them any more.
     late: BTreeMap<Vec<u8>, LateDirectory>,
     bytes: u64,
-    buffer: Vec<u8>,
 }
 
 impl Unpacker {
@@ -54,11 +50,11 @@ impl Unpacker {
         let root = rustix::fs::open(directory, flags, Mode::empty())
             .with_context(|| format!("cannot unpack into {}: open", directory.display()))?;
         let late = BTreeMap::from([(Vec::new(), LateDirectory::unsaid())]);
-        Ok(Unpacker { root, devices, parent: None, late, bytes: 0, buffer: vec![0; BUFFER] })
+        Ok(Unpacker { root, devices, parent: None, late, bytes: 0 })
     }
 
     /// Makes what the entry says; `body` is its content.
-    pub fn add(&mut self, entry: &Entry, body: impl Read) -> Result<()> {
+    pub fn add(&mut self, entry: &Entry, body: impl BufRead) -> Result<()> {
         self.place(entry, body).with_context(|| format!("cannot unpack {}", shown(&entry.path)))
     }
 
@@ -71,7 +67,7 @@ impl Unpacker {
         Ok(self.bytes)
     }
 
-    fn place(&mut self, entry: &Entry, body: impl Read) -> Result<()> {
+    fn place(&mut self, entry: &Entry, body: impl BufRead) -> Result<()> {
         let path = path::inside(&entry.path)?;
         let Some(Split { parent, name }) = path::split(&path) else {
             return self.root_directory(entry);
@@ -99,7 +95,7 @@ impl Unpacker {
         Ok(())
     }
 
-    fn make(&mut self, entry: &Entry, place: &Place, body: impl Read) -> Result<()> {
+    fn make(&mut self, entry: &Entry, place: &Place, body: impl BufRead) -> Result<()> {
         match &entry.kind {
             Kind::File => self.file(entry, place, body),
             Kind::Directory => self.directory(entry, place),
@@ -123,13 +119,13 @@ impl Unpacker {
         }
     }
 
-    fn file(&mut self, entry: &Entry, place: &Place, body: impl Read) -> Result<()> {
+    fn file(&mut self, entry: &Entry, place: &Place, body: impl BufRead) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // Without the bits above 0777: a later write or chown would clear them.
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let fd = self.create(place, "open", |at| rustix::fs::openat(&at.parent.fd, at.name, flags, mode))?;
         let file = std::fs::File::from(fd);
-        write(&file, entry, body, &mut self.buffer)?;
+        write(&file, entry, body)?;
         self.bytes = self.bytes.saturating_add(entry.size);
         metadata::of_file(&file, entry, place.parent)
     }
@@ -226,17 +222,18 @@ impl Unpacker {
     }
 }
 
-fn write(file: &std::fs::File, entry: &Entry, mut body: impl Read, buffer: &mut [u8]) -> Result<()> {
+fn write(file: &std::fs::File, entry: &Entry, mut body: impl BufRead) -> Result<()> {
     let whole = [Segment { offset: 0, length: entry.size }];
     for segment in entry.sparse.as_deref().unwrap_or(&whole) {
         let (mut at, end) = (segment.offset, segment.offset + segment.length);
         while at < end {
-            let want = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-            let n = body.read(&mut buffer[..want])?;
+            let bytes = body.fill_buf()?;
+            let n = bytes.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
             if n == 0 {
                 bail!("malformed tar: it ends inside an entry");
             }
-            std::os::unix::fs::FileExt::write_all_at(file, &buffer[..n], at).context("write")?;
+            std::os::unix::fs::FileExt::write_all_at(file, &bytes[..n], at).context("write")?;
+            body.consume(n);
             at += n as u64;
         }
     }
