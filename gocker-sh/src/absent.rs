@@ -16,7 +16,7 @@ pub fn answer(words: &[String]) -> Result<u8> {
     }
 }
 
-const INSTEAD: [(&str, &str); 19] = [
+const INSTEAD: [(&str, &str); 18] = [
     ("build", "build with buildah, podman or docker, and run oci:DIR or docker-archive:FILE"),
     ("builder", "build images with buildah, podman or docker"),
     ("buildx", "build images with buildah, podman or docker"),
@@ -24,7 +24,6 @@ const INSTEAD: [(&str, &str); 19] = [
     ("compose", "call gocker-sh run for each service from a script, or use podman-compose"),
     ("config", "a shell script keeps configuration in files and binds them with -v"),
     ("context", "gocker-sh works on this machine; reach another one with ssh"),
-    ("events", "ask gocker-sh ps -a --json"),
     ("manifest", "use skopeo inspect --raw, or crane manifest"),
     ("node", "gocker has no cluster of its own: use it as the runtime and network of one that has"),
     ("plugin", "replace a stage by a program of your own instead"),

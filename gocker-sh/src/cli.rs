@@ -1,13 +1,15 @@
 //! The command line: which commands there are, and what each is given.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use stage::{Codes, Roots};
 
 use crate::cmd::{
-    attach, commit, completion, cp, create, diff, doctor, explain, export, group, history, import, info,
-    inspect, kill, login, logs, network, pause, port, rename, restart, save, start, stats, stop, tag, top,
-    update, volume, wait, why,
+    attach, commit, completion, cp, create, diff, doctor, events, explain, export, group, history, import,
+    info, inspect, kill, login, logs, network, pause, port, rename, restart, save, start, stats, stop, tag,
+    top, update, volume, wait, why,
 };
 use crate::options::{Exec, Run};
 use crate::{absent, exec, gc, get, images, ps, rm, rmi, run, watch};
@@ -39,9 +41,9 @@ struct Cli {
 pub struct Global {
     #[command(flatten)]
     pub roots: Roots,
-    /// Show every stage's command line, its document and its time
-    #[arg(long, global = true)]
-    pub trace: bool,
+    /// Show every stage's command line, its document and its time; in a file, as JSON lines
+    #[arg(long, global = true, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub trace: Option<Option<PathBuf>>,
     /// Show each effect on the host as the shell command that would have it
     #[arg(long, global = true)]
     pub verbose: bool,
@@ -123,6 +125,8 @@ enum Command {
     Network(network::Command),
     /// Volumes that outlive containers
     Volume(volume::Command),
+    /// Show what happens to containers
+    Events(events::Events),
     /// Show what is here: containers, images, directories, the kernel
     Info(info::Info),
     /// Show the version
@@ -181,6 +185,7 @@ fn carry_out(cli: Cli) -> Result<u8> {
         Command::History(options) => history::history(global, &options),
         Command::Network(options) => network::command(global, &options),
         Command::Volume(options) => volume::command(global, &options),
+        Command::Events(options) => events::events(global, &options),
         Command::Info(options) => info::info(global, &options),
         Command::Version(options) => info::version(&options),
         Command::Container(options) => group::containers(global, options),

@@ -19,7 +19,7 @@ use crate::spawn::Tools;
 use crate::store::{Claim, Hold, Owner, Patience, Store, remove_dir};
 use crate::teardown::{Undo, undo};
 use crate::volumes::Volumes;
-use crate::{ask, lookup, names, watch};
+use crate::{ask, events, lookup, names, watch};
 
 /// Undo what killed commands have left
 #[derive(clap::Args, Clone, Debug)]
@@ -127,6 +127,7 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
         Ok(Some(record)) => {
             Volumes::forget(store, &record)?;
             forget(store, &id)?;
+            events::note(store, "destroy", &record, &[]);
         }
         _ => forget(store, &id)?,
     }
@@ -154,6 +155,9 @@ fn note_end(store: &Store, mut record: Record) -> Result<()> {
     record.again = true;
     record.paused = false;
     record.detached = None;
+    if let Some(end) = &record.end {
+        events::died(store, &record, end);
+    }
     record.write_kept(store)
 }
 

@@ -22,7 +22,7 @@ use crate::supervise::{Tie, Waiting};
 use crate::teardown::{Stat, Undo, undo};
 use crate::trace::Trace;
 use crate::volumes::{self, Volumes};
-use crate::{options, watch};
+use crate::{events, options, watch};
 
 /// What a life needs, and the right to live it.
 pub struct Session<'a> {
@@ -48,7 +48,7 @@ pub struct Ended {
 /// Brings the recorded container to life and sees it to its end. Whatever happens, nothing is left of it but what
 /// its record says is kept.
 pub fn live(session: Session, mut record: Record, global: &Global) -> Result<Ended> {
-    let mut trace = global.trace.then(Trace::start);
+    let mut trace = Trace::start(global)?;
     let bench = session.bench();
     let ended = set_up_and_run(&bench, (session.store, global), &mut record, Tie::Bound, trace.as_mut());
     end(session, record, ended, trace)
@@ -64,7 +64,7 @@ pub fn launch(
     global: &Global,
     process: &options::Process,
 ) -> Result<Ended> {
-    let mut trace = global.trace.then(Trace::start);
+    let mut trace = Trace::start(global)?;
     let store = session.store;
     let streams = make_dir(&store.kept_dir(&record.id))
         .and_then(|()| Streams::make(&store.run_dir(&record.id), process));
@@ -262,6 +262,7 @@ fn note_running(store: &Store, record: &mut Record, process: Process) -> Result<
     record.started = Some(now());
     record.process = Some(process);
     record.write_run(store)?;
+    events::note(store, "start", record, &[]);
     if record.detached.is_some() && record.afterlife == Afterlife::Keep {
         record.write_kept(store)?;
     }
@@ -304,6 +305,9 @@ fn mib(bytes: u64) -> String {
 /// Writes down how a kept container ended; removes what remembers one that is not kept.
 fn finish(session: Session, record: &mut Record, ran: bool, end: End) -> Result<()> {
     let Session { store, hold, .. } = session;
+    if ran {
+        events::died(store, record, &end);
+    }
     if record.stays(ran) {
         record.again = true;
         record.paused = false;
@@ -314,6 +318,7 @@ fn finish(session: Session, record: &mut Record, ran: bool, end: End) -> Result<
         Volumes::forget(store, record)?;
         names::give_back(store, &record.id, &record.name)?;
         remove_dir(&store.kept_dir(&record.id))?;
+        events::note(store, "destroy", record, &[]);
     }
     hold.remove()
 }

@@ -12,7 +12,9 @@ mod children;
 mod cli;
 mod cmd;
 mod copy;
+mod devices;
 mod ending;
+mod events;
 mod exec;
 mod facts;
 mod filter;
@@ -48,6 +50,7 @@ mod supervise;
 mod teardown;
 mod template;
 mod trace;
+mod usage;
 mod volumes;
 mod watch;
 

@@ -272,6 +272,9 @@ pub struct Isolation {
     /// Give it a device of the host
     #[arg(long, value_name = "DEVICE[:PATH[:rwm]]")]
     pub device: Vec<String>,
+    /// Let it use devices that it has or makes
+    #[arg(long, value_name = "a|b|c MAJOR:MINOR rwm")]
+    pub device_cgroup_rule: Vec<String>,
     /// Limit a resource of its processes
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<String>,

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use stage::{Explain, Id};
 
+use crate::devices;
 use crate::options::{Image, Isolation, Limits, Mode, Process, Run, volume_of};
 use crate::volumes::{self, Volumes};
 
@@ -117,7 +118,7 @@ pub fn plan(options: &Run, id: &Id, volumes: &Volumes) -> Result<Plan> {
         pull: pull(&options.image),
         mount_overlay: mount_overlay(options, id),
         netns,
-        cgctl: cgctl(&options.limits, id)?,
+        cgctl: cgctl(options, id)?,
         nsrun,
     })
 }
@@ -172,10 +173,18 @@ fn netns(options: &Run, id: &Id) -> Option<Vec<String>> {
     Some(words.0)
 }
 
-fn cgctl(limits: &Limits, id: &Id) -> Result<Vec<String>> {
-    let mut words = self::limits(limits)?;
-    words.push(format!("--id={id}"));
-    Ok(words)
+fn cgctl(options: &Run, id: &Id) -> Result<Vec<String>> {
+    let mut words = Words(limits(&options.limits)?);
+    let isolation = &options.isolation;
+    if !isolation.privileged {
+        words.flag("--default-devices", true);
+        for device in &isolation.device {
+            words.all("--device-cgroup-rule", &devices::rules(device)?);
+        }
+        words.all("--device-cgroup-rule", &isolation.device_cgroup_rule);
+    }
+    words.option("--id", Some(id.as_str()));
+    Ok(words.0)
 }
 
 /// The words by which `cgctl` knows the limits that are set.
@@ -300,7 +309,7 @@ mod tests {
         assert_eq!(line(plan.pull.as_ref().unwrap()), "busybox");
         assert_eq!(line(&plan.mount_overlay), "--id=ID");
         assert_eq!(line(plan.netns.as_ref().unwrap()), "--id=ID");
-        assert_eq!(line(&plan.cgctl), "--id=ID");
+        assert_eq!(line(&plan.cgctl), "--default-devices --id=ID");
         assert_eq!(line(&plan.nsrun), "--id=ID --");
     }
 
@@ -319,12 +328,12 @@ mod tests {
     fn gockers_swap_counts_beside_memory_and_dockers_includes_it() {
         let limits = Limits { mem: Some(128), swap: Some(0), pids: Some(20), ..Limits::default() };
         assert_eq!(
-            line(&cgctl(&limits, &id()).unwrap()),
-            "--memory=128M --memory-swap=128M --pids-limit=20 --id=ID"
+            line(&super::limits(&limits).unwrap()),
+            "--memory=128M --memory-swap=128M --pids-limit=20"
         );
         let limits = Limits { memory_swap: Some("-1".to_owned()), ..Limits::default() };
         assert_eq!(
-            cgctl(&limits, &id()).unwrap_err().to_string(),
+            super::limits(&limits).unwrap_err().to_string(),
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         );
     }
@@ -337,7 +346,7 @@ mod tests {
             pids_limit: Some(-1),
             ..Limits::default()
         };
-        assert_eq!(line(&cgctl(&limits, &id()).unwrap()), "--id=ID");
+        assert_eq!(super::limits(&limits).unwrap(), Vec::<String>::new());
     }
 
     #[test]

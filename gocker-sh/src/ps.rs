@@ -13,7 +13,7 @@ use crate::cli::Global;
 use crate::listing::{Column, Format, Listing};
 use crate::record::{Record, State};
 use crate::store::Store;
-use crate::{gc, human, lookup, shape};
+use crate::{gc, human, lookup, shape, usage};
 
 mod meant;
 
@@ -35,6 +35,9 @@ pub struct Ps {
     /// Do not shorten ids and commands
     #[arg(long)]
     no_trunc: bool,
+    /// Show how much each has written
+    #[arg(short, long)]
+    size: bool,
     /// Only those with id, name, label, status, exited, ancestor, before, since or network as given
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
@@ -60,6 +63,8 @@ const COLUMNS: [Column; 14] = [
 ];
 
 const USUAL: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const WITH_SIZE: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
 /// One container, for `--json`.
 #[derive(Serialize)]
@@ -127,7 +132,7 @@ fn show(records: &[Record], options: &Ps) -> Result<u8> {
     let now = Timestamp::now();
     let listing = Listing {
         columns: &COLUMNS,
-        usual: USUAL,
+        usual: if options.size { WITH_SIZE } else { USUAL },
         rows: records.iter().map(|record| row(record, options, now)).collect(),
         array: records.iter().map(entry).collect::<Vec<_>>(),
     };
@@ -158,8 +163,18 @@ fn row(record: &Record, options: &Ps, now: Timestamp) -> Value {
         "Networks": record.network.to_string(),
         "Mounts": "",
         "LocalVolumes": "0",
-        "Size": "0B",
+        "Size": size(record, options),
     })
+}
+
+/// Looked for only where it is shown: that may take long.
+fn size(record: &Record, options: &Ps) -> String {
+    let format = options.format.format.as_deref().unwrap_or_default();
+    if options.size || format.contains(".Size") {
+        human::size(usage::written(record))
+    } else {
+        "0B".to_owned()
+    }
 }
 
 /// The word for a container's state, docker's where docker has one.

@@ -199,6 +199,13 @@ impl Record {
         Ok(record)
     }
 
+    /// The directory that has what it has written.
+    pub fn upper(&self) -> Result<Option<String>> {
+        let Some(raw) = &self.document else { return Ok(None) };
+        let document: serde_json::Value = serde_json::from_str(raw.get())?;
+        Ok(document["rootfs"]["upper"].as_str().map(str::to_owned))
+    }
+
     /// Whether the container's process is there, frozen or not.
     pub fn is_alive(&self) -> bool {
         matches!(self.state(), State::Running | State::Paused)

@@ -12,7 +12,7 @@ use crate::spawn::Tools;
 use crate::store::{Claim, Hold, Patience, Store};
 use crate::teardown::{Undo, undo};
 use crate::volumes::Volumes;
-use crate::{ask, gc, lookup};
+use crate::{ask, events, gc, lookup};
 
 /// Remove containers
 #[derive(clap::Args, Clone, Debug)]
@@ -79,6 +79,9 @@ pub fn remove(global: &Global, store: &Store, id: &Id, force: bool) -> Result<()
     let hold = store.hold(id)?;
     let signals = Signals::hold()?;
     take_down(&Bench { tools: &tools, hold: &hold, signals: &signals }, store)?;
+    if let Some(record) = &record {
+        events::note(store, "destroy", record, &[]);
+    }
     hold.remove()
 }
 

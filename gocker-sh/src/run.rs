@@ -16,7 +16,7 @@ use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store};
 use crate::volumes::Volumes;
-use crate::{gc, log, names, script};
+use crate::{events, gc, log, names, script};
 
 /// Runs the command of a new container. Answers with its exit code.
 pub fn run(global: &Global, options: &Run) -> Result<u8> {
@@ -116,7 +116,10 @@ pub fn record(store: &Store, hold: &Hold, settled: &Settled, mut plan: Plan) -> 
         Afterlife::Keep => record.write_kept(store),
     };
     match written {
-        Ok(()) => Ok(record),
+        Ok(()) => {
+            events::note(store, "create", &record, &[]);
+            Ok(record)
+        }
         Err(error) => {
             let back = names::give_back(store, &hold.id, &record.name);
             Err(error).left(back.err().iter().map(|error| format!("{error:#}")).collect())

@@ -88,6 +88,11 @@ impl Store {
         self.kept.join(id.as_str())
     }
 
+    /// The directory of what is gone after a reboot.
+    pub fn run_root(&self) -> &Path {
+        &self.run
+    }
+
     /// The directory of the containers that stay, and of all names.
     pub fn kept_root(&self) -> PathBuf {
         self.kept.clone()

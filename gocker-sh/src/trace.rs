@@ -1,24 +1,36 @@
 //! `--trace`: what each stage was asked, what it answered, and when.
 
+mod span;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use serde_json::value::RawValue;
 use stage::{Document, Section};
 
 use crate::children::Child;
+use crate::cli::Global;
+use span::Origin;
 
 /// Width of the picture, in characters.
 const WIDTH: u32 = 40;
 
 /// What has been done so far.
-#[derive(Debug)]
 pub struct Trace {
     began: Instant,
     lines: Vec<Line>,
+    to: To,
 }
 
-#[derive(Debug)]
+/// Who is told.
+enum To {
+    Stderr,
+    File(PathBuf, Origin),
+}
+
 struct Line {
+    tool: &'static str,
     command: String,
     from: Duration,
     to: Duration,
@@ -27,8 +39,14 @@ struct Line {
 }
 
 impl Trace {
-    pub fn start() -> Trace {
-        Trace { began: Instant::now(), lines: Vec::new() }
+    /// `None` unless it was asked for.
+    pub fn start(global: &Global) -> Result<Option<Trace>> {
+        let to = match &global.trace {
+            None => return Ok(None),
+            Some(None) => To::Stderr,
+            Some(Some(file)) => To::File(file.clone(), Origin::new()?),
+        };
+        Ok(Some(Trace { began: Instant::now(), lines: Vec::new(), to }))
     }
 
     /// Notes processes that have ended, each with its section of the document.
@@ -36,6 +54,7 @@ impl Trace {
         for child in children {
             let Some((_, ended)) = child.ended else { continue };
             self.lines.push(Line {
+                tool: child.tool,
                 command: format!("{} {}", child.tool, child.words.join(" ")),
                 from: child.started.duration_since(self.began),
                 to: ended.duration_since(self.began),
@@ -45,9 +64,20 @@ impl Trace {
         }
     }
 
-    /// Shows it all on stderr.
+    /// Shows it all. What cannot be written is said, and changes nothing else.
     pub fn show(&self) {
         let whole = self.began.elapsed();
+        match &self.to {
+            To::Stderr => self.draw(whole),
+            To::File(file, origin) => {
+                if let Err(error) = origin.write(file, &self.lines, whole) {
+                    stage::say(&format!("gocker-sh: {error:#}"));
+                }
+            }
+        }
+    }
+
+    fn draw(&self, whole: Duration) {
         stage::say(&format!("{:>9} {:>9}  {}", "FROM ms", "TOOK ms", "STAGE"));
         for line in &self.lines {
             let took = line.to.saturating_sub(line.from);

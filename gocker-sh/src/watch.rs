@@ -63,7 +63,7 @@ pub fn watch(roots: Roots, id: &str, terminal: Option<&str>) -> Result<u8> {
     let copied = copy_output(&store, &record, detached, terminal);
     let hold = store.hold_as_watcher(&id)?;
     let (code, error) = how_it_ended(&store, &id, copied);
-    let global = Global { roots, trace: false, verbose: false };
+    let global = Global { roots, trace: None, verbose: false };
     let tools = Tools::new(&global)?;
     // What was changed meanwhile (a new name) counts.
     let record = Record::read(&store, &id)?.unwrap_or(record);

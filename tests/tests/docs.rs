@@ -125,8 +125,31 @@ fn shell_scripts_have_no_faults() {
         ["demo/demo", "demo/need", ".ci/run"].map(|path| bins::workspace().join(path)).to_vec();
     let examples = std::fs::read_dir(bins::workspace().join("tests/examples")).unwrap();
     scripts.extend(examples.map(|entry| entry.unwrap().path()));
+    scripts.extend(labs());
     let output = Command::new("shellcheck").args(&scripts).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn labs() -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(bins::workspace().join("docs/labs")).unwrap();
+    let mut labs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    labs.retain(|path| path.extension().is_some_and(|end| end == "sh"));
+    labs.sort();
+    labs
+}
+
+/// A lab compares what it shows with what it says, and ends if that is not the same.
+#[test]
+fn the_labs_show_what_they_say_and_leave_nothing() {
+    let labs = labs();
+    assert_eq!(labs.len(), 8, "{labs:?}");
+    for lab in labs {
+        let host = Host::with_images();
+        let output = host.run(&[lab.to_str().unwrap()]);
+        assert_eq!(output.code, 0, "{output}");
+        assert!(output.stdout.contains("Left out: "), "{output}");
+        host.assert_clean();
+    }
 }
 
 /// The shell commands of a Markdown file, block by block: what stands in ```sh fences, `$ ` before a command taken away.

@@ -11,6 +11,7 @@ mod crowd;
 mod detached;
 mod images;
 mod listings;
+mod looking;
 mod many;
 mod networks;
 mod options;

@@ -70,7 +70,7 @@ pub fn command(global: &Global, options: &Attach) -> Result<u8> {
     }
     let keys = options.detach_keys.as_deref().map(keys).transpose()?;
     let mut log = Follower::open(&log::path(&store, &id))?;
-    log.read()?;
+    log.read::<log::Entry>()?;
     attach(&store, &record, log, Attached { input, keys, proxy: options.sig_proxy })
 }
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
-use stage::{Document, Explain};
+use stage::Explain;
 
 use super::import::made;
 use crate::cli::Global;
@@ -68,7 +68,7 @@ fn words(global: &Global, store: &Store, record: &Record, options: &Commit) -> R
         let error = Err(anyhow!("it was not made of an image")).with_context(context);
         return error.hint("gocker-sh export writes its files, gocker-sh import makes an image of them");
     };
-    let upper = upper(record)?.context("it has never run").with_context(context)?;
+    let upper = record.upper()?.context("it has never run").with_context(context)?;
     let container = shape::container(store, &Volumes::new(&global.roots), record)?;
     let mut config = of_image(&container["Config"]);
     change::apply_all(&mut config, &options.change)?;
@@ -87,14 +87,6 @@ fn words(global: &Global, store: &Store, record: &Record, options: &Commit) -> R
     words.extend(options.name.iter().map(|name| format!("--name={name}")));
     words.push(format!("rootfs:{upper}"));
     Ok(words)
-}
-
-/// The directory that has what was written.
-fn upper(record: &Record) -> Result<Option<String>> {
-    let Some(raw) = &record.document else { return Ok(None) };
-    let document = Document::read(raw.get().as_bytes())?;
-    let rootfs: Option<Value> = document.map(|document| document.get("rootfs")).transpose()?.flatten();
-    Ok(rootfs.and_then(|rootfs| Some(rootfs["upper"].as_str()?.to_owned())))
 }
 
 /// What an image's configuration can say (OCI image-spec, config.md), of what docker's says of a container.

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    attach, commit, cp, create, diff, export, history, import, info, inspect, kill, logs, pause, port, prune,
-    rename, restart, save, start, stats, stop, tag, top, update, wait,
+    attach, commit, cp, create, df, diff, events, export, history, import, info, inspect, kill, logs, pause,
+    port, prune, rename, restart, save, start, stats, stop, tag, top, update, wait,
 };
 use crate::cli::Global;
 use crate::options::{Exec, Run};
@@ -128,12 +128,16 @@ pub struct System {
 #[derive(clap::Subcommand)]
 #[command(defer = true)]
 enum SystemVerb {
+    Df(df::Df),
+    Events(events::Events),
     Info(info::Info),
     Prune(prune::Prune),
 }
 
 pub fn system(global: &Global, command: System) -> Result<u8> {
     match command.verb {
+        SystemVerb::Df(options) => df::df(global, &options),
+        SystemVerb::Events(options) => events::events(global, &options),
         SystemVerb::Info(options) => info::info(global, &options),
         SystemVerb::Prune(options) => prune::system(global, &options),
     }

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 
 use super::each;
 use crate::cli::Global;
-use crate::lookup;
 use crate::signal::{self, Number};
+use crate::{events, lookup};
 
 /// Send a signal to containers
 #[derive(clap::Args, Clone, Debug)]
@@ -23,10 +23,13 @@ pub fn kill(global: &Global, options: &Kill) -> Result<u8> {
     let signal = Number::parse(&options.signal)?;
     each(global, &options.containers, |store, id, word| {
         let record = lookup::started(store, id)?;
-        let Some(process) = record.and_then(|record| record.process) else {
+        let Some((record, process)) =
+            record.as_ref().and_then(|record| Some((record, record.process.as_ref()?)))
+        else {
             bail!("cannot kill container: {word}: container {id} is not running")
         };
-        signal::send(&process, signal)?;
+        signal::send(process, signal)?;
+        events::note(store, "kill", record, &[("signal", options.signal.clone())]);
         stage::print(&format!("{word}\n"))
     })
 }

@@ -6,7 +6,7 @@ use super::each;
 use crate::cli::Global;
 use crate::record::{Record, State};
 use crate::spawn::Tools;
-use crate::{ask, lookup};
+use crate::{ask, events, lookup};
 
 /// Freeze the processes of containers
 #[derive(clap::Args, Clone, Debug)]
@@ -33,7 +33,8 @@ pub fn pause(global: &Global, options: &Pause) -> Result<u8> {
             None => bail!("Container {id} is not running"),
         }
         change(&tools, "freeze", id.as_str())?;
-        Record::edit(store, id, |record| record.paused = true)?;
+        let record = Record::edit(store, id, |record| record.paused = true)?;
+        events::note(store, "pause", &record, &[]);
         stage::print(&format!("{word}\n"))
     })
 }
@@ -46,7 +47,8 @@ pub fn unpause(global: &Global, options: &Unpause) -> Result<u8> {
             _ => bail!("Container {id} is not paused"),
         }
         change(&tools, "thaw", id.as_str())?;
-        Record::edit(store, id, |record| record.paused = false)?;
+        let record = Record::edit(store, id, |record| record.paused = false)?;
+        events::note(store, "unpause", &record, &[]);
         stage::print(&format!("{word}\n"))
     })
 }

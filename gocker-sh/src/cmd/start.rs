@@ -67,7 +67,7 @@ fn start_attached(global: &Global, store: &Store, options: &Start) -> Result<u8>
     }
     // What earlier lives have printed is not shown.
     let mut log = Follower::open(&log::path(store, &id))?;
-    log.read()?;
+    log.read::<log::Entry>()?;
     match start_one(global, store, &id)? {
         0 => {}
         code => return Ok(code),

@@ -12,7 +12,7 @@ use crate::record::State;
 use crate::signal::{self, Number};
 use crate::spawn::Tools;
 use crate::store::Store;
-use crate::{ask, lookup};
+use crate::{ask, events, lookup};
 
 /// docker's time to end, in seconds.
 const USUAL: i64 = 10;
@@ -72,7 +72,9 @@ pub fn stop_one(tools: &Tools, store: &Store, id: &Id, how: &How) -> Result<()> 
             ));
         }
     }
-    store.wait_unowned(id)
+    store.wait_unowned(id)?;
+    events::note(store, "stop", &record, &[]);
+    Ok(())
 }
 
 fn timeout(seconds: i64) -> PollTimeout {

@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 
-use super::{Entry, rotated};
+use super::rotated;
 
 /// Rotated files are looked for up to this number.
 const MOST_FILES: u32 = 1000;
@@ -44,7 +45,7 @@ impl Follower {
     }
 
     /// The entries that have been added since the last time.
-    pub fn read(&mut self) -> Result<Vec<Entry>> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> Result<Vec<T>> {
         let mut found = Vec::new();
         loop {
             if let Some(file) = self.files.front_mut() {
@@ -55,7 +56,7 @@ impl Follower {
                 self.partial = text.split_off(end);
                 let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
                 // A line that a power failure has torn is nothing to fail for.
-                found.extend(lines.filter_map(|line| serde_json::from_slice::<Entry>(line).ok()));
+                found.extend(lines.filter_map(|line| serde_json::from_slice(line).ok()));
             }
             if !self.move_on() {
                 return Ok(found);

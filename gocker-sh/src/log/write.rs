@@ -36,8 +36,11 @@ impl Writer {
 
     /// Adds one entry.
     pub fn add(&mut self, stream: &str, text: &[u8]) -> Result<()> {
-        let mut line =
-            serde_json::to_vec(&Line { log: &String::from_utf8_lossy(text), stream, time: now() })?;
+        self.add_line(serde_json::to_vec(&Line { log: &String::from_utf8_lossy(text), stream, time: now() })?)
+    }
+
+    /// Adds what is a line without its end.
+    pub fn add_line(&mut self, mut line: Vec<u8>) -> Result<()> {
         line.push(b'\n');
         let length = line.len() as u64;
         if self.size > 0 && self.size + length > self.limits.max_size {
