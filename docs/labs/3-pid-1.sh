@@ -16,7 +16,7 @@ say "A signal that 1 has no handler for is not delivered, if it comes from its o
 expect 'still here' "unshare --pid --fork --mount-proc sh -c 'kill -TERM 1; echo still here'"
 
 say "When 1 ends the kernel kills all the others: a container ends with its command."
-expect done "unshare --pid --fork --mount-proc sh -c 'sleep 1000 & exit 0'; echo done"
+expect 'done' "unshare --pid --fork --mount-proc sh -c 'sleep 1000 & exit 0'; echo done"
 
 say "--init puts a process in front that passes signals on and reaps orphans; the command is no longer 1."
 expect 'not 1' 'nsrun --doc "$dir/document" --init -- sh -c "[ \$\$ -gt 1 ] && echo not 1"'

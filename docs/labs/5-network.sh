@@ -4,6 +4,8 @@
 . "$(dirname "$0")/prelude"
 
 say "An empty one: a loopback, which is down."
+# ip(8) makes this a mount of its own, the first time.
+mountpoint -q /run/netns || undo "umount /run/netns"
 run "ip netns add lab"
 undo "ip netns del lab"
 expect '*lo*DOWN*' 'ip -n lab -br link'
@@ -23,7 +25,7 @@ say "netns: the same, with an address that nobody else has, and address translat
 id=$(netns < /dev/null | tee "$dir/document" | jq -r .id)
 undo "netns undo $id"
 export id
-expect 'eth0 * 172.29.*' 'netns exec "$id" -- ip -4 -br addr show dev eth0 | tr -s " "'
+expect 'eth0@* 172.29.*' 'netns exec "$id" -- ip -4 -br addr show dev eth0 | tr -s " "'
 expect '*via 172.29.0.1 dev eth0*' 'netns exec "$id" -- ip route get 192.0.2.1'
 
 say "Left out: without a default route there is the bridge, and nothing behind it."

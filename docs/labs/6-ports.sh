@@ -13,6 +13,8 @@ serve() {
 }
 
 say "A container with the address 10.214.0.2, and a server in it."
+# ip(8) makes this a mount of its own, the first time.
+mountpoint -q /run/netns || undo "umount /run/netns"
 run "ip netns add lab"
 undo "ip netns del lab"
 run "ip link add lab0 type veth peer name eth0 netns lab"

@@ -137,7 +137,7 @@ fn only_devices_that_were_given_can_be_used() {
             &[&["run", "--rm", "--network=none"], options, &["busybox", "sh", "-c", command]].concat(),
         )
     };
-    let kmsg = "mknod /k c 1 11 && head -c 0 /k";
+    let kmsg = "mknod /dev/k c 1 11 && head -c 0 /dev/k";
     run(&[], kmsg).code(1).says("Operation not permitted");
     run(&["--device-cgroup-rule", "c 1:11 rwm"], kmsg).code(0);
     run(&["--privileged"], kmsg).code(0);
