@@ -137,15 +137,14 @@ fn only_devices_that_were_given_can_be_used() {
             &[&["run", "--rm", "--network=none"], options, &["busybox", "sh", "-c", command]].concat(),
         )
     };
-    let kmsg = "mknod /dev/k c 1 11 && head -c 0 /dev/k";
-    run(&[], kmsg).code(1).says("Operation not permitted");
-    run(&["--device-cgroup-rule", "c 1:11 rwm"], kmsg).code(0);
-    run(&["--privileged"], kmsg).code(0);
-    run(&[], "head -c 1 /dev/urandom > /dev/null; : > /dev/full; : > /dev/ptmx").code(0);
-    run(&["--device", "/dev/kmsg"], "head -c 0 /dev/kmsg").code(0);
-    run(&["--device", "/dev/kmsg:/dev/k:r"], "head -c 0 /dev/k && ! : >> /dev/k")
-        .code(0)
-        .says("Operation not permitted");
+    let tun = "mknod /dev/k c 10 200 && : < /dev/k";
+    run(&[], tun).code(1).says("Operation not permitted");
+    run(&["--device-cgroup-rule", "c 10:200 rwm"], tun).code(0);
+    run(&["--privileged"], ": < /dev/net/tun").code(0);
+    run(&[], "head -c 1 /dev/urandom > /dev/null; : > /dev/zero; : > /dev/ptmx").code(0);
+    run(&["--device", "/dev/net/tun"], ": < /dev/net/tun && : > /dev/net/tun").code(0);
+    let read = run(&["--device", "/dev/net/tun:/dev/k:r"], ": < /dev/k && : > /dev/k");
+    read.code(1).says("Operation not permitted");
     run(&["--device", "/dev/no-such"], "true").code(125).says("error gathering device information");
     run(&["--device-cgroup-rule", "frob"], "true").code(125);
 }

@@ -61,7 +61,7 @@ fn a_trace_shows_every_stage() {
         "\"image\":{\"reference\":\"docker.io/library/busybox:latest\"",
         "| mount-overlay --volatile --id=",
         "\"rootfs\":{",
-        "| cgctl --memory=64M --id=",
+        "| cgctl --memory=64M --default-devices --id=",
         "\"cgroup\":{",
         "| nsrun --die-with-parent --doc=/dev/fd/",
         "| cgctl undo ",
