@@ -1,8 +1,10 @@
 //! `pull login` and `pull logout`: credentials for a registry, kept where docker keeps them.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Stdin, Write};
+use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use stage::{Codes, Explain};
 
@@ -12,6 +14,8 @@ use crate::registry::{self, Credentials, LoginFile};
 
 /// The longest password that is read, in bytes.
 const MAX_PASSWORD: u64 = 64 << 10;
+/// How often it is looked whether to end while somebody types, in milliseconds.
+const LOOK: u8 = 50;
 
 /// Where the password comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub fn log_in(
     (telling, network): (&Telling, &Network),
 ) -> Result<u8> {
     let domain = domain(registry)?;
+    // A signal at the prompt must not leave a terminal without echo.
+    interrupt::watch()?;
     let user = match user {
         Some(user) => user,
         None if from == From::Terminal => ask("Username: ", Echo::On)?,
@@ -41,7 +47,6 @@ pub fn log_in(
             "cannot log in to {registry}: a user's name has no colon, and neither it nor the password is empty"
         );
     }
-    interrupt::watch()?;
     let credentials = Credentials::Password { user: user.clone(), password: password.clone() };
     registry::try_login(&domain, credentials, &network.access(), &telling.report())
         .with_context(|| format!("cannot log in to {registry}"))?;
@@ -103,9 +108,19 @@ fn ask(prompt: &str, echo: Echo) -> Result<String> {
     }
     tcsetattr(&stdin, SetArg::TCSAFLUSH, &hidden).context("cannot change the terminal's settings")?;
     std::io::stderr().write_all(prompt.as_bytes()).ok();
-    let mut line = String::new();
-    let read = stdin.lock().take(MAX_PASSWORD).read_line(&mut line);
+    let read = read_line(&stdin);
     tcsetattr(&stdin, SetArg::TCSAFLUSH, &before).context("cannot restore the terminal's settings")?;
-    read.context("cannot read from the terminal")?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(read?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// # Errors
+/// A signal has come meanwhile.
+fn read_line(stdin: &Stdin) -> Result<String> {
+    const FAILED: &str = "cannot read from the terminal";
+    while poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], LOOK).context(FAILED)? == 0 {
+        interrupt::check()?;
+    }
+    let mut line = String::new();
+    stdin.lock().take(MAX_PASSWORD).read_line(&mut line).context(FAILED)?;
+    Ok(line)
 }

@@ -386,6 +386,65 @@ fn logging_in_is_checked_and_kept_as_docker_keeps_it() {
         .says("without a path");
 }
 
+/// `pull login` at a terminal: answers each prompt ($1 with a line, $2 with a line or, if it is `^C`, an interrupt), says
+/// whether there was echo at each and in the end, then the exit code and what was seen.
+const AT_TERMINAL: &str = r#"
+import os, pty, sys, termios
+name, password, *command = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(command[0], command)
+def echo():
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+seen = b""
+def more():
+    global seen
+    try:
+        got = os.read(terminal, 1024)
+    except OSError:
+        got = b""
+    seen += got
+    return got
+for prompt, answer in ((b"Username: ", name), (b"Password: ", password)):
+    while prompt not in seen:
+        assert more(), seen
+    print(prompt.decode().strip(), echo())
+    os.write(terminal, b"\x03" if answer == "^C" else answer.encode() + b"\n")
+while more():
+    pass
+print("end", echo())
+print("code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(seen.decode())
+"#;
+
+#[test]
+fn a_password_is_asked_for_without_echo() {
+    let host = Host::new();
+    let server = guarded(&host);
+    let run = |password: &str| {
+        host.run(&[
+            "env",
+            "DOCKER_CONFIG=/run/docker",
+            "python3",
+            "-c",
+            AT_TERMINAL,
+            "ada",
+            password,
+            "pull",
+            "login",
+            &server.address,
+        ])
+        .ok()
+    };
+    let seen = run("lovelace");
+    assert!(seen.starts_with("Username: True\nPassword: False\nend True\ncode 0\n"), "{seen}");
+    assert!(seen.contains("Login Succeeded: stored in /run/docker/config.json"), "{seen}");
+    assert!(seen.contains("Username: ada") && !seen.contains("lovelace"), "{seen}");
+    let seen = run("^C");
+    assert!(seen.starts_with("Username: True\nPassword: False\nend True\ncode 1\n"), "{seen}");
+    assert!(seen.contains("interrupted by SIGINT"), "{seen}");
+}
+
 /// docker-registry with TLS and htpasswd: the authority is known from certs.d, the login is stored.
 #[test]
 fn a_registry_with_tls_and_passwords() {
