@@ -8,6 +8,7 @@
 )]
 
 pub mod bins;
+pub mod disk;
 pub mod engines;
 pub mod host;
 pub mod images;
@@ -17,6 +18,7 @@ pub mod registry;
 pub mod schema;
 pub mod snapshot;
 
+pub use disk::Disk;
 pub use host::Host;
 pub use output::Output;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::Host;
+use tests::{Disk, Host};
 
 use super::{TOOL, create, text, undo};
 
@@ -54,12 +54,8 @@ fn memory_ends_at_the_limit() {
 fn io_has_the_rate_that_was_asked_for() {
     const RATE: u64 = 1 << 20;
     let host = Host::new();
-    host.sh("dd if=/dev/zero of=/run/disk bs=1M count=8 2> /dev/null").ok();
-    let device = host.sh("losetup --find --show /run/disk 2> /dev/null || true").ok();
-    let device = device.trim();
-    if device.is_empty() {
-        tests::skip!("there is no loop device");
-    }
+    let Some(disk) = Disk::new(&host) else { tests::skip!("there is no loop device") };
+    let device = &disk.path;
     let document = create(&host, &[&format!("--device-read-bps={device}:{RATE}")]);
     let id = text(&document, "/id");
     let read = |count: u64| {
@@ -76,8 +72,6 @@ fn io_has_the_rate_that_was_asked_for() {
     let tolerance = if tests::in_guest() { 0.4 } else { 0.1 };
     assert!((took / asked - 1.0).abs() <= tolerance, "{took} s instead of {asked} s");
     undo(&host, &document);
-    host.run(&["losetup", "-d", device]).ok();
-    host.sh("rm /run/disk").ok();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every limit: refused by its reason, or in the kernel's files and in the document.
 
 use serde_json::{Value, json};
-use tests::{Host, schema};
+use tests::{Disk, Host, schema};
 
 use super::{TOOL, create, file, is_v1, text, undo};
 
@@ -208,13 +208,8 @@ fn io_is_limited_by_the_paths_of_devices() {
     if is_v1(&host) && !std::path::Path::new("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device").exists() {
         tests::skip!("there is no blkio controller");
     }
-    let device = host.sh("losetup --find --show --sizelimit 8M /proc/self/exe 2> /dev/null || true").ok();
-    let device = device.trim();
-    if device.is_empty() {
-        tests::skip!("there is no loop device");
-    }
-    let number = host.run(&["lsblk", "-dno", "MAJ:MIN", device]).ok();
-    let number = number.trim();
+    let Some(disk) = Disk::new(&host) else { tests::skip!("there is no loop device") };
+    let (device, number) = (&disk.path, &disk.number);
     let words = [
         format!("--device-read-bps={device}:1m"),
         format!("--device-write-bps={device}:2m"),
@@ -237,7 +232,6 @@ fn io_is_limited_by_the_paths_of_devices() {
     let all = all.replace("rbps=1048576", "rbps=max");
     check(&host, &document, &[("blkio", "blkio.throttle.read_bps_device", "", "io.max", &all)]);
     undo(&host, &document);
-    host.run(&["losetup", "-d", device]).ok();
     host.run(&[TOOL, "--device-read-bps=/dev/null:1m"])
         .fails(1, "cgctl: cannot limit io of /dev/null: it is no block device\n");
     host.run(&[TOOL, "--device-read-bps=/dev/nosuch:1m"])
