@@ -1,5 +1,6 @@
 //! Writes values to the kernel's files and reads them back.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use stage::Explain;
 
 use crate::reading;
-use crate::settings::Setting;
+use crate::settings::{KEPT, Setting};
 
 /// How one write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ enum Refusal {
 
 fn apply(dir: &Path, setting: &Setting, refusal: Refusal) -> Result<Applied> {
     let file = dir.join(&*setting.file);
-    let context = || format!("cannot limit {} to {}", setting.what, setting.value);
+    let context = || format!("cannot limit {} to {}", setting.what, setting.value.trim_start_matches("- "));
     let write_only = setting.controller == "devices";
     let mut open = match OpenOptions::new().read(!write_only).write(true).open(&file) {
         Ok(open) => open,
@@ -58,8 +59,11 @@ fn apply(dir: &Path, setting: &Setting, refusal: Refusal) -> Result<Applied> {
             return Err(error).with_context(|| format!("open {}", file.display())).with_context(context);
         }
     };
-    stage::shell(&["echo", &setting.value, ">", &file.to_string_lossy()]);
-    match open.write_all(setting.value.as_bytes()) {
+    let value = whole(&setting.value, &open)
+        .with_context(|| format!("read {}", file.display()))
+        .with_context(context)?;
+    stage::shell(&["echo", &value, ">", &file.to_string_lossy()]);
+    match open.write_all(value.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::InvalidInput && refusal == Refusal::CanWait => {
             return Ok(Applied::NotNow);
         }
@@ -69,11 +73,20 @@ fn apply(dir: &Path, setting: &Setting, refusal: Refusal) -> Result<Applied> {
     }
     if !write_only {
         let text = read(&open).with_context(|| format!("read {}", file.display())).with_context(context)?;
-        if !reading::says(&text, &setting.value) {
+        if !reading::says(&text, &value) {
             bail!("{}: {} is {} after it was written", context(), file.display(), text.trim_end());
         }
     }
     Ok(Applied::Yes)
+}
+
+/// The value with the word that stays as the file has it.
+fn whole<'a>(value: &'a str, file: &File) -> std::io::Result<Cow<'a, str>> {
+    let Some(rest) = value.strip_prefix(KEPT).filter(|rest| rest.starts_with(' ')) else {
+        return Ok(value.into());
+    };
+    let text = read(file)?;
+    Ok(format!("{}{rest}", text.split_whitespace().next().unwrap_or_default()).into())
 }
 
 fn read(file: &File) -> std::io::Result<String> {

@@ -32,7 +32,7 @@ mod signal;
 mod source;
 mod stat;
 mod subtree;
-#[expect(unsafe_code, reason = "bpf(2) and clone3(2) have no safe wrappers")]
+#[expect(unsafe_code, reason = "bpf(2), clone3(2) and realtime signals have no safe wrappers")]
 mod sys;
 mod takedown;
 mod target;

@@ -13,6 +13,9 @@ use crate::hierarchy::{Hierarchy, Version};
 use crate::limits::SwapIs;
 use crate::resources::{Network, Resources};
 
+/// In a value: the word that is in the file at this place stays.
+pub const KEPT: &str = "-";
+
 /// One value for one file of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow};
 use rustix::process::Signal;
 
+use crate::sys;
+
 #[derive(Clone, Copy, Debug)]
 pub struct SignalName(pub Signal);
 
@@ -15,9 +17,27 @@ impl FromStr for SignalName {
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let named = ALL.into_iter().find(|(known, _)| *known == name).map(|(_, signal)| signal);
-        let numbered = || Signal::from_named_raw(text.parse().ok()?);
-        named.or_else(numbered).map(SignalName).ok_or_else(|| anyhow!("there is no such signal"))
+        let numbered = || {
+            let number = text.parse().ok()?;
+            Signal::from_named_raw(number).or_else(|| sys::realtime(number))
+        };
+        named
+            .or_else(|| realtime(name))
+            .or_else(numbered)
+            .map(SignalName)
+            .ok_or_else(|| anyhow!("there is no such signal"))
     }
+}
+
+/// `RTMIN`, `RTMIN+3`, `RTMAX-1`, as kill(1) has them.
+fn realtime(name: &str) -> Option<Signal> {
+    let (base, rest) = match name.strip_prefix("RTMIN") {
+        Some(rest) => (libc::SIGRTMIN(), rest),
+        None => (libc::SIGRTMAX(), name.strip_prefix("RTMAX")?),
+    };
+    let sign = if base == libc::SIGRTMIN() { '+' } else { '-' };
+    let offset = if rest.is_empty() { 0 } else { rest.strip_prefix(sign)?.parse::<u8>().ok()?.into() };
+    sys::realtime(if sign == '+' { base + offset } else { base - offset })
 }
 
 const ALL: [(&str, Signal); 31] = [
@@ -63,7 +83,11 @@ mod tests {
         for text in ["TERM", "SIGTERM", "sigterm", "15"] {
             assert_eq!(text.parse::<SignalName>().unwrap().0, Signal::TERM, "{text}");
         }
-        for wrong in ["", "SIG", "0", "99", "TERMINATE"] {
+        let number = |text: &str| text.parse::<SignalName>().unwrap().0.as_raw();
+        assert_eq!(number("SIGRTMIN+2"), libc::SIGRTMIN() + 2);
+        assert_eq!((number("rtmax"), number("RTMAX-1")), (libc::SIGRTMAX(), libc::SIGRTMAX() - 1));
+        assert_eq!(number("40"), 40);
+        for wrong in ["RTMIN-1", "RTMIN+99", "RTMAX+1", "RTMIN3", "", "SIG", "0", "99", "TERMINATE"] {
             assert!(wrong.parse::<SignalName>().is_err(), "{wrong}");
         }
     }

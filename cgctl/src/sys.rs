@@ -1,7 +1,9 @@
-//! The two system calls for which there is no safe wrapper. All of cgctl's unsafe code.
+//! What has no safe wrapper: two system calls, and realtime signals. All of cgctl's unsafe code.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::process::Signal;
 
 /// bpf(2): a command with its attributes, as they lie in memory (`union bpf_attr`). The kernel's answer; what it wrote
 /// is in `attributes`.
@@ -21,6 +23,13 @@ pub fn bpf_fd(command: u32, attributes: &mut [u64]) -> io::Result<OwnedFd> {
     let fd = bpf(command, attributes)?;
     // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A realtime signal by its number (signal(7)).
+pub fn realtime(number: i32) -> Option<Signal> {
+    let known = (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number);
+    // SAFETY: it is in the range that libc leaves to programs, which `from_raw_unchecked` asks for.
+    known.then(|| unsafe { Signal::from_raw_unchecked(number) })
 }
 
 /// Which side of [`fork`] this is.

@@ -2,8 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 
-use super::{Setting, Settings, unsupported};
-use crate::amount::PERIOD;
+use super::{KEPT, Setting, Settings, unsupported};
 use crate::limits::SwapIs;
 use crate::resources::{BlockIo, Cpu, Memory, Resources, Throttle};
 
@@ -85,9 +84,14 @@ fn cpu(cpu: &Cpu) -> Result<Vec<Setting>> {
     if let Some(shares) = cpu.shares {
         files.push(Setting::new("cpu shares", "cpu.weight", &weight(shares)));
     }
-    if cpu.quota.is_some() || cpu.period.is_some() {
-        let (quota, period) = (cpu.quota.unwrap_or(-1), cpu.period.unwrap_or(PERIOD));
-        files.push(Setting::new("cpu time", "cpu.max", &format!("{} {period}", or_max(quota))));
+    match (cpu.quota, cpu.period) {
+        (None, None) => {}
+        // The kernel keeps a period that is not there (cpu_period_quota_parse, kernel/sched/core.c), but not a quota.
+        (Some(quota), None) => files.push(Setting::new("cpu time", "cpu.max", &or_max(quota))),
+        (quota, Some(period)) => {
+            let quota = quota.map_or(KEPT.to_owned(), or_max);
+            files.push(Setting::new("cpu time", "cpu.max", &format!("{quota} {period}")));
+        }
     }
     if let Some(burst) = cpu.burst {
         files.push(Setting::new("cpu bursts", "cpu.max.burst", &burst));
@@ -181,8 +185,8 @@ mod tests {
                 r#"{"cpu":{"shares":512,"quota":20000,"period":50000,"burst":5000,"cpus":"0-1","mems":"0","idle":1}}"#,
                 "cpu.weight=59 cpu.max=20000 50000 cpu.max.burst=5000 cpuset.cpus=0-1 cpuset.mems=0 cpu.idle=1",
             ),
-            (r#"{"cpu":{"period":50000}}"#, "cpu.max=max 50000"),
-            (r#"{"cpu":{"quota":-1}}"#, "cpu.max=max 100000"),
+            (r#"{"cpu":{"period":50000}}"#, "cpu.max=- 50000"),
+            (r#"{"cpu":{"quota":-1}}"#, "cpu.max=max"),
             (
                 r#"{"pids":{"limit":-1},"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#,
                 "pids.max=max hugetlb.2MB.max=0 hugetlb.2MB.rsvd.max=0",

@@ -22,6 +22,12 @@ fn create(host: &Host, path: &str, resources: &str) -> Value {
     host.feed(&[TOOL, "create", path, "--resources", "-"], resources).json()
 }
 
+/// Shell commands that enter the group.
+fn enter(document: &Value) -> String {
+    let dirs = document["cgroup"]["paths"].as_object().unwrap().values();
+    dirs.map(|dir| format!("echo 0 > {}/cgroup.procs; ", dir.as_str().unwrap())).collect()
+}
+
 #[test]
 fn dockers_call_makes_the_group_in_every_hierarchy_and_the_path_alone_takes_it_back() {
     let host = Host::new();
@@ -155,12 +161,7 @@ fn frozen_processes_stand_still_until_they_are_thawed() {
     let host = Host::new();
     let option = path(&host, "box");
     let document = create(&host, &option, "{}");
-    let enter: String = document["cgroup"]["paths"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|dir| format!("echo 0 > {}/cgroup.procs; ", dir.as_str().unwrap()))
-        .collect();
+    let enter = enter(&document);
     let mut busy = host.start(&["sh", "-c", &format!("{enter} echo up; while :; do :; done")]);
     busy.wait_for_line("up");
     let usage = || host.run(&[TOOL, "stat", &option]).json()["cpu"]["usageUsec"].as_u64().unwrap();
@@ -185,18 +186,14 @@ fn another_signal_is_only_sent_and_wait_ends_with_the_last_process() {
     let host = Host::new();
     let option = path(&host, "box");
     let document = create(&host, &option, "{}");
-    let enter: String = document["cgroup"]["paths"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|dir| format!("echo 0 > {}/cgroup.procs; ", dir.as_str().unwrap()))
-        .collect();
+    let enter = enter(&document);
     let script = format!("{enter} trap 'echo caught; exit 3' TERM; echo up; while :; do sleep 0.01; done");
     let mut running = host.start(&["sh", "-c", &script]);
     running.wait_for_line("up");
     let waiting = host.start(&[TOOL, "wait", &option]);
     host.run(&[TOOL, "kill", "--signal", "USR9", &option]).code(2);
     host.run(&[TOOL, "kill", "--signal", "0", &option]).code(2);
+    host.run(&[TOOL, "kill", "--signal", "RTMIN+99", &option]).code(2);
     host.run(&[TOOL, "kill", "-sSIGTERM", &option]).prints("");
     let ended = running.end();
     assert_eq!((ended.code, ended.stdout.as_str()), (3, "caught\n"), "{ended}");
@@ -205,6 +202,18 @@ fn another_signal_is_only_sent_and_wait_ends_with_the_last_process() {
     host.run(&[TOOL, "undo", &option]).ok();
     host.run(&[TOOL, "wait", &option]).code(1).says(": there is no such cgroup\n");
     host.run(&[TOOL, "kill", &option]).prints("");
+}
+
+#[test]
+fn a_realtime_signal_has_a_name() {
+    let host = Host::new();
+    let option = path(&host, "box");
+    let document = create(&host, &option, "{}");
+    let mut sleeper = host.start(&["sh", "-c", &format!("{} echo up; exec sleep 1000", enter(&document))]);
+    sleeper.wait_for_line("up");
+    host.run(&[TOOL, "kill", "-sSIGRTMIN+3", &option]).prints("");
+    assert_eq!(sleeper.end().code, 128 + 34 + 3);
+    host.run(&[TOOL, "undo", &option]).ok();
 }
 
 /// As crun and runc do (measured: both refuse each of these).

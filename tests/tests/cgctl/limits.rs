@@ -75,6 +75,29 @@ fn flags_and_their_resources_are_the_same_on_both_versions() {
 }
 
 #[test]
+fn a_period_and_a_quota_are_changed_one_at_a_time() {
+    let host = Host::new();
+    let document = create(&host, &["--cpu-quota=20000", "--cpu-period=50000"]);
+    let id = text(&document, "/id");
+    let now = |quota: &str, period: &str| {
+        let both = format!("{quota} {period}");
+        check(
+            &host,
+            &document,
+            &[
+                ("cpu", "cpu.cfs_quota_us", quota, "cpu.max", &both),
+                ("cpu", "cpu.cfs_period_us", period, "cpu.max", &both),
+            ],
+        );
+    };
+    host.run(&[TOOL, "set", id, "--cpu-period=100000"]).prints("");
+    now("20000", "100000");
+    host.run(&[TOOL, "set", id, "--cpu-quota=30000"]).prints("");
+    now("30000", "100000");
+    undo(&host, &document);
+}
+
+#[test]
 fn an_idle_group_keeps_the_shares_that_it_had() {
     let host = Host::new();
     let document = create(&host, &["--cpu-idle", "-c2048"]);
