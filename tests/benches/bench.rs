@@ -7,6 +7,8 @@
 
 #[path = "bench/cgroup.rs"]
 mod cgroup;
+#[path = "bench/runtime.rs"]
+mod runtime;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ struct Race {
     at_most: f64,
 }
 
-const RACES: [Race; 2] = [
+const RACES: [Race; 4] = [
     Race {
         what: "run --rm busybox true, bridge network, whole life (crun: prepared bundle, no overlay, no network)",
         ours: &["gocker-sh", "run", "--rm", "busybox", "true"],
@@ -40,6 +42,18 @@ const RACES: [Race; 2] = [
         ours: &["gocker-sh", "exec", "sleeper", "true"],
         theirs: &["crun", "exec", "sleeper", "true"],
         at_most: 0.35,
+    },
+    Race {
+        what: "run of the same bundle, as OCI runtimes",
+        ours: &["nsrun", "run", "--bundle", "/run/bundle", "race"],
+        theirs: &["crun", "run", "--bundle", "/run/bundle", "race"],
+        at_most: 0.5,
+    },
+    Race {
+        what: "exec true in containers of the same bundle, as OCI runtimes",
+        ours: &["nsrun", "exec", "box", "true"],
+        theirs: &["crun", "exec", "sleeper", "true"],
+        at_most: 0.5,
     },
 ];
 
@@ -57,6 +71,7 @@ mkdir /run/sleeper
 cp -a rootfs /run/sleeper/rootfs
 jq '.process.args = ["sleep", "1000"]' config.json > /run/sleeper/config.json
 crun run --detach --bundle /run/sleeper sleeper < /dev/null > /dev/null 2>&1
+nsrun run --detach --bundle /run/sleeper box < /dev/null > /dev/null 2>&1
 "#;
 
 fn main() {
@@ -65,6 +80,7 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("--cgroup") => cgroup::race_on_host(),
         Some("--bare") => cgroup::bare(&arguments[1], &arguments[2]),
+        Some("--peak") => runtime::peaks_on_host(),
         Some("--race") => race_on_host(arguments[1].parse().unwrap()),
         _ => on_throwaway_host(),
     }
@@ -98,6 +114,7 @@ fn on_throwaway_host() {
     for number in 0..RACES.len() {
         print!("{}", host.run(&[this.to_str().unwrap(), "--race", &number.to_string()]).ok());
     }
+    runtime::compare(&host);
     cgroup::race(&host);
     println!("\nOne life, stage by stage:");
     let trace = host.run(&["gocker-sh", "--trace", "run", "--rm", "busybox", "true"]);
@@ -105,6 +122,7 @@ fn on_throwaway_host() {
     host.run(&["gocker-sh", "rm", "-f", "sleeper"]).ok();
     sleeper.wait().unwrap();
     host.run(&["crun", "delete", "--force", "sleeper"]).ok();
+    host.run(&["nsrun", "delete", "--force", "box"]).ok();
     // What crun leaves is not ours to check.
     std::mem::forget(host.settled());
 }
@@ -124,7 +142,8 @@ fn race_on_host(number: usize) {
     println!("{}", race.what);
     let verdict = if ratio <= race.at_most { "reached" } else { "MISSED" };
     println!(
-        "    gocker-sh {:6.2} ms   crun {:6.2} ms   ratio {ratio:.2} (aim: {} or less, {verdict})",
+        "    {:9} {:6.2} ms   crun {:6.2} ms   ratio {ratio:.2} (aim: {} or less, {verdict})",
+        race.ours[0],
         milliseconds(ours),
         milliseconds(theirs),
         race.at_most

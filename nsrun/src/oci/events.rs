@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::cgroup::{self, Ask};
 use super::options::EventsOptions;
 use super::pause::cgroups_path;
-use super::{find, kill};
+use super::{figures, find, kill};
 use crate::record::{State, StateRoot};
 use crate::status::Status;
 
@@ -70,38 +70,11 @@ fn event(typ: &str, id: &str, data: &Value) -> Value {
     }
 }
 
-/// cgctl's figures, where runc's readers look for them: nanoseconds, bytes.
+/// What cgctl measures, and the kernel of the interfaces in the container's network namespace.
 fn measure(state: &State) -> Result<Value> {
     let text = cgroup::ask(cgroups_path(state)?, Ask::Stat)?;
     let figures: Value = serde_json::from_slice(&text).context("cannot read what cgctl has measured")?;
-    Ok(shaped(&figures))
-}
-
-fn shaped(figures: &Value) -> Value {
-    let number = |path: &str| figures.pointer(path).and_then(Value::as_u64);
-    let usage = number("/cpu/usageUsec").unwrap_or(0) * 1000;
-    json!({
-        "cpu": {"usage": {"total": usage}},
-        "memory": {"usage": {
-            "usage": number("/memory/current").unwrap_or(0),
-            "max": number("/memory/peak").unwrap_or(0),
-            "limit": number("/memory/limit").unwrap_or(u64::MAX),
-        }},
-        "pids": {"current": number("/pids/current").unwrap_or(0), "limit": number("/pids/limit").unwrap_or(0)},
-        "oom_kills": number("/oomKills").unwrap_or(0),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_where_engines_look() {
-        let figures = json!({"memory": {"current": 4096, "peak": 8192}, "cpu": {"usageUsec": 7}, "pids": {"current": 2}});
-        let shaped = shaped(&figures);
-        assert_eq!(shaped["cpu"]["usage"]["total"], 7000);
-        assert_eq!(shaped["memory"]["usage"], json!({"usage": 4096, "max": 8192, "limit": u64::MAX}));
-        assert_eq!(shaped["pids"], json!({"current": 2, "limit": 0}));
-    }
+    // One that ends meanwhile has none.
+    let devices = std::fs::read_to_string(format!("/proc/{}/net/dev", state.pid)).unwrap_or_default();
+    Ok(figures::shaped(&figures, &devices))
 }

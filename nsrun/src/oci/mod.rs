@@ -10,6 +10,7 @@ pub mod create;
 pub mod delete;
 pub mod events;
 pub mod features;
+pub mod figures;
 pub mod kill;
 pub mod log;
 pub mod make;

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use tests::{Host, new_id};
 
-use super::{Sleeper, host, run, words};
+use super::{ROOTFS, Sleeper, host, run, words};
 
 #[test]
 fn signals_reach_the_command_once() {
@@ -43,6 +43,26 @@ fn init_reaps_orphans() {
     assert_eq!(output.stdout.lines().next(), Some("2"), "{output}");
     // When the command ends, so does everything.
     run(&host, &["--init", "--", "sh", "-c", "sleep 1000 & exit 3"]).code(3);
+    host.assert_clean();
+}
+
+/// The kernel then forgets whom the command depends on; that of the init, it does not.
+#[test]
+fn with_an_init_a_set_user_id_command_dies_with_nsrun_too() {
+    let host = host();
+    host.sh(&format!(
+        "mkdir {ROOTFS}/own && cp {ROOTFS}/bin/busybox {ROOTFS}/own/sh && chmod 4755 {ROOTFS}/own/sh"
+    ))
+    .ok();
+    let id = new_id();
+    let script = ["--", "/own/sh", "-c", "echo ready; while :; do sleep 1000; done"];
+    let mut running = host.start(&words(&[&["--init", "-u", "app", "--id", &id], &script[..]].concat()));
+    running.wait_for_line("ready");
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.end().code, 137);
+    // Before anybody undoes it: the leak check would find its processes.
+    host.sh("while pgrep -x sleep > /dev/null; do :; done").ok();
+    host.run(&["nsrun", "undo", &id]).ok();
     host.assert_clean();
 }
 

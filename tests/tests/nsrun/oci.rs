@@ -374,7 +374,17 @@ fn pause_update_and_events() {
     let first = stats();
     assert_eq!((&first["type"], &first["id"]), (&json!("stats"), &json!("box")));
     assert_eq!(first["data"]["memory"]["usage"]["limit"], 64 << 20);
-    assert_eq!(first["data"]["pids"], json!({"current": 1, "limit": 20}));
+    let data = &first["data"];
+    assert_eq!(data["pids"], json!({"current": 1, "limit": 20}));
+    assert_eq!(data["network_interfaces"][0]["Name"], "lo");
+    assert!(data["memory"]["raw"].as_object().unwrap().len() > 10, "{data}");
+    let usage = &data["cpu"]["usage"];
+    assert!(usage["total"].as_u64().unwrap() > 0, "{usage}");
+    if !usage["percpu"].as_array().unwrap().is_empty() {
+        let each = usage["percpu"].as_array().unwrap().iter().map(|one| one.as_u64().unwrap());
+        // Microseconds are rounded down, and time goes on between two files.
+        assert!(each.sum::<u64>() + 1000 > usage["total"].as_u64().unwrap(), "{usage}");
+    }
     nsrun(&host, &["pause", "box"]).prints("");
     assert_eq!(status(&host, "box"), "paused");
     nsrun(&host, &["pause", "box"]).fails(125, "nsrun: cannot pause container box: it is paused\n");
