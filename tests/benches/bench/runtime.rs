@@ -13,7 +13,7 @@ pub fn compare(host: &Host) {
     let this = std::env::current_exe().unwrap();
     print!("{}", host.run(&[this.to_str().unwrap(), "--peak"]).ok());
     // One container of each runs by now, detached.
-    let left = host.sh("ps -eo comm= | grep -cx -e nsrun -e cgctl; true").ok();
+    let left = host.sh("ps -eo args= | grep -c -e '^nsrun run' -e '^cgctl'; true").ok();
     println!("processes of nsrun's beside its running container: {}", left.trim());
 }
 
