@@ -31,9 +31,10 @@ See cgctl(1) for every effect on the host.";
 pub struct Cli {
     #[command(flatten)]
     pub create: Create,
-    /// Group in which the container's own is made, in every hierarchy
-    #[arg(long, value_name = "PATH", env = "GOCKER_CGROUP_PARENT", default_value = "/gocker", global = true)]
-    pub cgroup_parent: CgroupPath,
+    /// Group in which the container's own is made, in every hierarchy [default: /gocker; where systemd manages the
+    /// cgroups, that of its unit gocker.service]
+    #[arg(long, value_name = "PATH", env = "GOCKER_CGROUP_PARENT", global = true)]
+    pub cgroup_parent: Option<CgroupPath>,
     #[command(flatten)]
     pub run_root: RunRoot,
     /// Show each effect as the shell command that would have it

@@ -1,6 +1,7 @@
 //! `create`, and no verb: makes the group and sets its limits.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -16,7 +17,7 @@ use crate::record::Records;
 use crate::resources::Resources;
 use crate::settings::{Settings, settings};
 use crate::target::CgroupsPath;
-use crate::{limit, missing};
+use crate::{limit, missing, systemd};
 
 /// The section "cgroup".
 #[derive(Serialize)]
@@ -26,6 +27,9 @@ struct Cgroup<'a> {
     cgroups_path: &'a str,
     /// By controller; `""` on v2.
     paths: BTreeMap<&'a str, PathBuf>,
+    /// Where systemd manages the cgroups: its unit in which the group is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
     resources: &'a Resources,
 }
 
@@ -56,6 +60,8 @@ pub fn command(records: &Records, wanted: &Create) -> Result<()> {
             }
             Name::Path(path) => (None, path.clone(), Existing::TakenIfEmpty),
         };
+        let delegated = systemd::is_delegated(&group);
+        let _unit_stays = if delegated { Some(hold_unit(&hierarchies, undo)?) } else { None };
         for hierarchy in &hierarchies {
             dirs::make(hierarchy, &group, &controllers, existing, undo)?;
         }
@@ -64,12 +70,24 @@ pub fn command(records: &Records, wanted: &Create) -> Result<()> {
             forget_swap(&mut resources);
         }
         let paths = paths(&hierarchies, &group);
-        let section =
-            Cgroup { version: version.number(), cgroups_path: group.as_str(), paths, resources: &resources };
+        let section = Cgroup {
+            version: version.number(),
+            cgroups_path: group.as_str(),
+            paths,
+            unit: delegated.then_some(systemd::UNIT),
+            resources: &resources,
+        };
         document.add(Section::Cgroup, &section)?;
         claim.map_or(Ok(()), |claim| claim.complete(undo))?;
         document.write()
     })
+}
+
+/// The unit stops again when the group that it was started for is not made after all.
+fn hold_unit(hierarchies: &[Hierarchy], undo: &mut Undo) -> Result<File> {
+    let of = hierarchies.to_vec();
+    undo.push(move || systemd::release(&of));
+    systemd::hold(hierarchies)
 }
 
 fn name(document: &mut Document, id: Option<&Id>, path: Option<&CgroupsPath>) -> Result<Name> {

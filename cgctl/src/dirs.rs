@@ -12,7 +12,7 @@ use stage::{Explain, Undo};
 
 use crate::group::CgroupPath;
 use crate::hierarchy::{Hierarchy, Version};
-use crate::{processes, subtree};
+use crate::{processes, subtree, systemd};
 
 /// Marks a parent that cgctl has made: it goes with the last group in it. What others have made stays.
 const MARK: &str = "trusted.gocker";
@@ -103,7 +103,9 @@ fn taken(dir: &Path) -> Result<()> {
 }
 
 fn make_parents(hierarchy: &Hierarchy, group: &CgroupPath) -> Result<()> {
-    for above in group.above() {
+    let delegated = hierarchy.version == Version::V2 && systemd::is_delegated(group);
+    let above = if delegated { systemd::inside_above(group) } else { group.above() };
+    for above in above {
         let dir = above.below(&hierarchy.mount);
         match DirBuilder::new().mode(0o755).create(&dir) {
             Ok(()) => {

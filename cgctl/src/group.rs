@@ -11,6 +11,13 @@ use stage::Id;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupPath(String);
 
+impl Default for CgroupPath {
+    /// Where groups are made on a host that nobody else manages.
+    fn default() -> CgroupPath {
+        CgroupPath("/gocker".to_owned())
+    }
+}
+
 impl CgroupPath {
     /// The container's group in this one.
     pub fn child(&self, id: &Id) -> CgroupPath {

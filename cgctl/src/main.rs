@@ -34,6 +34,7 @@ mod stat;
 mod subtree;
 #[expect(unsafe_code, reason = "bpf(2), clone3(2) and realtime signals have no safe wrappers")]
 mod sys;
+mod systemd;
 mod takedown;
 mod target;
 mod top;
@@ -57,7 +58,8 @@ fn run(cli: Cli) -> Result<u8> {
     if cli.verb.is_some() && !cli.create.is_empty() {
         return Err(anyhow!("cannot use --id, a path or a limit before a verb")).code(Codes::USAGE);
     }
-    let records = Records::new(&cli.run_root, cli.cgroup_parent);
+    let parent = cli.cgroup_parent.or_else(systemd::parent).unwrap_or_default();
+    let records = Records::new(&cli.run_root, parent);
     match cli.verb {
         None => create::command(&records, &cli.create)?,
         Some(Verb::Exec { target, command }) => return exec::command(&records.target(&target)?, &command),

@@ -1,13 +1,13 @@
 //! cgroup v2: a group has the controllers that every group above it hands down.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use stage::Explain;
 
 use crate::group::CgroupPath;
-use crate::processes;
+use crate::{processes, systemd};
 
 /// Controllers that the group shall have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +23,7 @@ pub struct Wanted {
 /// This is not taken back, not even after a failure: a group that somebody else has made meanwhile would lose its
 /// limits without a word.
 pub fn hand_down(mount: &Path, group: &CgroupPath, wanted: &Wanted) -> Result<bool> {
-    let mut above = vec![mount.to_owned()];
-    above.extend(group.above().iter().map(|path| path.below(mount)));
-    for dir in above {
+    for dir in above(mount, group) {
         let file = dir.join("cgroup.subtree_control");
         let now = match std::fs::read_to_string(&file) {
             Ok(now) => now,
@@ -40,6 +38,17 @@ pub fn hand_down(mount: &Path, group: &CgroupPath, wanted: &Wanted) -> Result<bo
         }
     }
     Ok(true)
+}
+
+/// The groups that have to hand down, the root first; only those in the unit where the others are systemd's, which
+/// hands down to a delegated unit whatever it has.
+fn above(mount: &Path, group: &CgroupPath) -> Vec<PathBuf> {
+    if systemd::is_delegated(group) {
+        return systemd::ours_above(group).iter().map(|path| path.below(mount)).collect();
+    }
+    let mut all = vec![mount.to_owned()];
+    all.extend(group.above().iter().map(|path| path.below(mount)));
+    all
 }
 
 /// What to write so that all of `wanted` are handed down.

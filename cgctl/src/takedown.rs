@@ -8,7 +8,7 @@ use crate::group::CgroupPath;
 use crate::hierarchy::{self, Hierarchy};
 use crate::record::Records;
 use crate::target::Target;
-use crate::{dirs, kill, processes, stat};
+use crate::{dirs, kill, processes, stat, systemd};
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct How {
@@ -65,6 +65,7 @@ fn remove(hierarchies: &[Hierarchy], group: &CgroupPath) -> Result<()> {
     let mut failures =
         hierarchies.iter().filter_map(|one| dirs::remove(one, group).err()).collect::<Vec<_>>().into_iter();
     match failures.next() {
+        None if systemd::is_delegated(group) => systemd::release(hierarchies),
         None => Ok(()),
         Some(first) => Err(first).left(failures.map(|error| format!("{error:#}")).collect()),
     }

@@ -3,6 +3,7 @@
 mod enforced;
 mod engines;
 mod limits;
+mod systemd;
 mod verbs;
 
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! The tests whose outcome can depend on the version of cgroups or on the kernel, in a virtual machine with Debian's
-//! kernel: once with cgroup v2 as the only hierarchy, once with cgroup v1 alone.
+//! kernel: once with cgroup v2 as the only hierarchy, once with cgroup v1 alone, once with systemd as PID 1.
 //!
 //! What is chosen fits into some minutes under emulation; `make test-guest` runs the rest.
 
@@ -52,6 +52,11 @@ fn guest(version: &[&str], filters: &[&str]) {
 #[test]
 fn with_cgroup_v2_alone() {
     guest(&[], ON_V2);
+}
+
+#[test]
+fn with_systemd() {
+    guest(&["-s"], &["cgctl::systemd::"]);
 }
 
 #[test]
