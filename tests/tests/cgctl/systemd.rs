@@ -135,3 +135,21 @@ fn a_create_that_fails_stops_the_unit_that_it_started() {
     assert!(said.contains("systemd-run --quiet"), "{said}");
     assert!(!is_active() && !Path::new(UNIT).exists(), "{said}");
 }
+
+#[test]
+fn gc_stops_the_unit_that_a_killed_cgctl_has_left() {
+    only_where_systemd_is!();
+    let _one_unit = alone();
+    let killed = Command::new("strace")
+        .args(["-o", "/dev/null", "-e", "inject=renameat2:signal=KILL"])
+        .arg(bins::dir().join("cgctl"))
+        .arg("create")
+        .env("GOCKER_RUN_ROOT", "/run/gocker-killed")
+        .env_remove("GOCKER_CGROUP_PARENT")
+        .output()
+        .unwrap();
+    assert!(killed.stdout.is_empty() && is_active(), "{killed:?}");
+    let removed: Vec<String> = serde_json::from_str(&cgctl("killed", &["gc"]).0).unwrap();
+    assert_eq!(removed.len(), 1);
+    assert!(!is_active() && !Path::new(UNIT).exists());
+}
