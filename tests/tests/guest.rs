@@ -63,3 +63,25 @@ fn with_systemd() {
 fn with_cgroup_v1_alone() {
     guest(&["-1"], ON_V1);
 }
+
+/// A virtual machine whose power goes in the middle of pulls: what it finds on its disk then is whole, and it goes on.
+#[test]
+fn the_store_of_pull_survives_power_cuts() {
+    const CUTS: usize = 5;
+    if tests::in_guest() {
+        return;
+    }
+    tests::images::layouts();
+    let output = Command::new(bins::workspace().join("tests/guest/power-cut"))
+        .arg(CUTS.to_string())
+        .env("GOCKER_BIN_DIR", bins::dir())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let lines = |start: &str| said.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+    assert_eq!(lines("fsck "), ["fsck 0"; CUTS + 1], "{said}");
+    let pulled = lines("pull ");
+    assert!(pulled.len() == CUTS + 1 && pulled[0].starts_with("pull 0, tree "), "{said}");
+    assert!(pulled.iter().all(|line| *line == pulled[0]), "{said}");
+}
