@@ -25,7 +25,7 @@ use crate::members::Members;
 use crate::record::{self, Record};
 use crate::rtnl::{Request, Rtnl};
 use crate::section::Network;
-use crate::subnet::{Subnet, mac_of};
+use crate::subnet::Subnet;
 use crate::{pin, setup, veth};
 
 /// A network as it was asked for.
@@ -92,13 +92,13 @@ fn connected(
     make(&rtnl, id, &parent, &namespace, mtu)?;
     let [made] = inner.try_all([link::get(veth::INSIDE)])?;
     let made = Link::found(made)?.context("cannot find the macvlan in its namespace")?;
-    let interface = Interface {
-        name: veth::INSIDE.to_owned(),
-        index: made.index,
-        mac: wanted.mac_address.map_or_else(|| mac_of(address), |mac| mac.0),
-        address,
-        address6: None,
-    };
+    // Not one that follows from the address: the last interface that had it may still be on its way out, and no two
+    // macvlans of a parent can have the same.
+    let random =
+        || made.mac.as_slice().try_into().context("cannot use the macvlan: it has no hardware address");
+    let mac = wanted.mac_address.map_or_else(random, |mac| Ok(mac.0))?;
+    let interface =
+        Interface { name: veth::INSIDE.to_owned(), index: made.index, mac, address, address6: None };
     let reach = Reach { subnet: network.subnet, subnet6: None, leads_out: true };
     inside::connect(&inner, id, &interface, reach)?;
     let members = Members::of(&dirs.records, &network.name);
