@@ -70,9 +70,15 @@ enum Verb {
 
 #[derive(clap::Args, Clone, Debug)]
 struct Create {
-    /// bridge is all there is
+    /// bridge, or macvlan: interfaces on the network of one of the host's, --opt parent=INTERFACE
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     driver: String,
+    /// What the driver must know: parent=INTERFACE
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    opt: Vec<String>,
+    /// The part of the subnet that a macvlan's containers have addresses of
+    #[arg(long, value_name = "CIDR")]
+    ip_range: Option<String>,
     /// Its subnet (else one that is free)
     #[arg(long, value_name = "CIDR")]
     subnet: Option<String>,
@@ -91,10 +97,14 @@ struct Create {
 
 /// One network, as `netns network ls` and `inspect` tell of it.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Network {
     name: String,
+    /// Only of one without a bridge.
+    driver: Option<String>,
     bridge: String,
+    parent: Option<String>,
+    ip_range: Option<String>,
     subnet: Option<String>,
     gateway: Option<String>,
     subnet6: Option<String>,
@@ -150,12 +160,18 @@ impl Network {
         sha2::Sha256::digest(self.name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn driver(&self) -> &'static str {
-        PREDEFINED.iter().find(|(name, _)| *name == self.name).map_or("bridge", |(_, driver)| driver)
+    fn driver(&self) -> &str {
+        let own = self.driver.as_deref().unwrap_or("bridge");
+        PREDEFINED.iter().find(|(name, _)| *name == self.name).map_or(own, |(_, driver)| driver)
+    }
+
+    /// Whether netns knows it.
+    fn is_made(&self) -> bool {
+        PREDEFINED.iter().all(|(name, _)| *name != self.name)
     }
 
     fn is_predefined(&self) -> bool {
-        self.name == DEFAULT || self.driver() != "bridge"
+        self.name == DEFAULT || !self.is_made()
     }
 
     fn is_called(&self, word: &str) -> bool {
@@ -185,13 +201,23 @@ fn find(networks: &[Network], word: &str) -> Result<Network> {
 }
 
 fn create(tools: &Tools, options: &Create) -> Result<u8> {
-    if options.driver != "bridge" {
+    if !["bridge", "macvlan"].contains(&options.driver.as_str()) {
         bail!("could not find plugin {} in v1 plugin registry: plugin not found", options.driver);
     }
     if all(tools)?.iter().any(|network| network.name == options.name) {
         bail!("network with name {} already exists", options.name);
     }
-    let mut words = vec!["network".to_owned(), "create".to_owned()];
+    let mut words = vec!["network".to_owned(), "create".to_owned(), format!("--driver={}", options.driver)];
+    for option in &options.opt {
+        match option.split_once('=') {
+            Some(("parent", parent)) => words.push(format!("--parent={parent}")),
+            _ => bail!("cannot use option {option}: parent=INTERFACE of a macvlan is all that there is"),
+        }
+    }
+    if options.driver == "macvlan" && options.opt.is_empty() {
+        bail!("cannot make network {}: a macvlan needs --opt parent=INTERFACE", options.name);
+    }
+    words.extend(options.ip_range.iter().map(|range| format!("--ip-range={range}")));
     words.extend(options.subnet.iter().map(|subnet| format!("--subnet={subnet}")));
     words.extend(options.gateway.iter().map(|gateway| format!("--gateway={gateway}")));
     words.extend(options.ipv6.then(|| "--ipv6".to_owned()));
@@ -262,7 +288,7 @@ fn inspect(tools: &Tools, store: &Store, format: Option<&str>, words: &[String])
 
 /// With who is in it.
 fn shown(tools: &Tools, store: &Store, network: Network) -> Result<Value> {
-    let network = if network.driver() == "bridge" {
+    let network = if network.is_made() {
         ask::json(tools, "netns", &["network", "inspect", &network.name])?
     } else {
         network
@@ -284,11 +310,16 @@ fn shape(network: &Network, members: &Map<String, Value>) -> Value {
         let subnet = subnet.as_ref()?;
         Some(json!({"Subnet": subnet, "Gateway": gateway}))
     };
-    let configs = [config(&network.subnet, &network.gateway), config(&network.subnet6, &network.gateway6)];
+    let v4 = config(&network.subnet, &network.gateway).map(|mut config| {
+        network.ip_range.iter().for_each(|range| config["IPRange"] = range.as_str().into());
+        config
+    });
+    let configs = [v4, config(&network.subnet6, &network.gateway6)];
     let configs: Vec<Value> = configs.into_iter().flatten().collect();
-    let options = match network.bridge.as_str() {
-        "" => json!({}),
-        bridge => json!({"com.docker.network.bridge.name": bridge}),
+    let options = match (&network.parent, network.bridge.as_str()) {
+        (Some(parent), _) => json!({"parent": parent}),
+        (None, "") => json!({}),
+        (None, bridge) => json!({"com.docker.network.bridge.name": bridge}),
     };
     json!({"Name": network.name, "Id": network.id(), "Scope": "local", "Driver": network.driver(),
         "EnableIPv6": network.ipv6, "IPAM": {"Driver": "default", "Options": null, "Config": configs},

@@ -50,6 +50,39 @@ fn containers_of_a_network_find_each_other_by_name() {
 }
 
 #[test]
+fn a_container_can_be_on_the_hosts_own_network() {
+    let host = Host::with_images();
+    host.sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+        ip link add lan0 type veth peer name lan1
+        ip address add 192.168.50.1/24 dev lan1; ip link set lan0 up; ip link set lan1 up")
+        .ok();
+    let host = host.settled();
+    let create = ["network", "create", "-d", "macvlan", "-o", "parent=lan0", "--subnet=192.168.50.0/24"];
+    gocker(&host, &[&create[..], &["--ip-range=192.168.50.64/30", "lan"]].concat()).ok();
+    gocker(&host, &["network", "ls", "-f", "driver=macvlan", "--format", "{{.Name}} {{.Driver}}"])
+        .prints("lan macvlan");
+    let lan = &gocker(&host, &["network", "inspect", "lan"]).json()[0];
+    assert_eq!(
+        (&lan["IPAM"]["Config"][0]["IPRange"], &lan["Options"]["parent"]),
+        (&"192.168.50.64/30".into(), &"lan0".into())
+    );
+    gocker(
+        &host,
+        &["run", "-d", "--name", "box", "--network", "lan", "--ip=192.168.50.66", "busybox", "sleep", "1000"],
+    )
+    .ok();
+    gocker(&host, &["inspect", "-f", "{{.NetworkSettings.Networks.lan.IPAddress}}", "box"])
+        .prints("192.168.50.66");
+    gocker(&host, &["exec", "box", "ping", "-qc1", "-w5", "192.168.50.1"]).ok();
+    gocker(&host, &["rm", "-f", "box"]).ok();
+    gocker(&host, &["network", "rm", "lan"]).prints("lan");
+    gocker(&host, &["network", "create", "-d", "macvlan", "z"])
+        .code(1)
+        .says("a macvlan needs --opt parent=INTERFACE");
+    gocker(&host, &["network", "create", "-o", "x=y", "z"]).code(1).says("cannot use option x=y");
+}
+
+#[test]
 fn networks_are_listed_as_docker_lists_them() {
     let host = Host::with_images();
     gocker(&host, &["network", "create", "--internal", "web"]).ok();
@@ -63,7 +96,7 @@ fn networks_are_listed_as_docker_lists_them() {
     assert_eq!(id.trim().len(), 12, "{id}");
     gocker(&host, &["network", "inspect", "-f", "{{.Name}} {{.Internal}}", id.trim()]).prints("web true");
     gocker(&host, &["network", "create", "web"]).code(1).says("network with name web already exists");
-    gocker(&host, &["network", "create", "-d", "macvlan", "x"]).code(1).says("could not find plugin macvlan");
+    gocker(&host, &["network", "create", "-d", "nosuch", "x"]).code(1).says("could not find plugin nosuch");
     gocker(&host, &["network", "create", "a/b"]).code(1);
     gocker(&host, &["network", "rm", "bridge"])
         .code(1)
