@@ -34,7 +34,7 @@ def live(name, signal=None):
 os.makedirs("/run/pids", exist_ok=True)
 count, at_once = int(sys.argv[1]), int(sys.argv[2])
 with ThreadPoolExecutor(at_once) as pool:
-    ends = list(pool.map(lambda number: live(f"box-{number}", "KILL" if number % 5 == 0 else None), range(count)))
+    ends = list(pool.map(lambda number: live(f"box-{count}-{number}", "KILL" if number % 5 == 0 else None), range(count)))
 wrong = [(number, end) for number, end in enumerate(ends) if end != (-9 if number % 5 == 0 else 42)]
 assert not wrong, wrong
 os.rmdir("/run/pids")
@@ -43,7 +43,8 @@ print("all", len(ends))
 
 fn lives(count: u32, at_once: u32) {
     let host = host();
-    // Each container gets a cgroup of its own name, as none is configured.
+    // Each container gets a cgroup of its own name, as none is configured, in the group that all tests are in: so the names
+    // are of this test alone.
     for (name, words) in [("box", "exit 42"), ("sleeper", "exec sleep 1000")] {
         let mut config = config(&host, name, words);
         let linux = config["linux"].as_object_mut().unwrap();
