@@ -5,12 +5,12 @@ use clap::ValueEnum;
 use serde_json::Value;
 use stage::Codes;
 
+use super::Inspected;
 use crate::cli::Global;
 use crate::shape;
 use crate::spawn::Tools;
 use crate::store::Store;
 use crate::stored::{self, Meant, Stored};
-use crate::template::Template;
 use crate::volumes::Volumes;
 use crate::{ask, gc, lookup, record::Record};
 
@@ -52,8 +52,7 @@ pub fn inspect(global: &Global, options: &Inspect) -> Result<u8> {
     gc::sweep(global, &store);
     let tools = Tools::new(global)?;
     let volumes = Volumes::new(&global.roots);
-    let template =
-        options.format.as_deref().filter(|text| *text != "json").map(Template::parse).transpose()?;
+    let format = Inspected::parse(options.format.as_deref())?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for name in &options.names {
@@ -62,15 +61,7 @@ pub fn inspect(global: &Global, options: &Inspect) -> Result<u8> {
             None => missing.push(name),
         }
     }
-    match &template {
-        Some(template) => {
-            for value in &found {
-                stage::print(&(template.render(value)? + "\n"))?;
-            }
-        }
-        None if options.format.is_some() => stage::print_json(&found)?,
-        None => stage::print(&(serde_json::to_string_pretty(&found)?.replace("  ", "    ") + "\n"))?,
-    }
+    format.print(&found)?;
     for name in &missing {
         let what = match options.kind {
             Some(Kind::Container) => "container",

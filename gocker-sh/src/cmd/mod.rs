@@ -37,11 +37,61 @@ pub mod wait;
 pub mod why;
 
 use anyhow::Result;
+use serde_json::Value;
 use stage::{Codes, Id};
 
 use crate::cli::Global;
 use crate::store::Store;
+use crate::template::Template;
 use crate::{gc, lookup};
+
+/// Does the same for each word, and prints it when that is done: a failure is said, and the others have their turn. The
+/// exit code.
+pub fn each_word(words: &[String], mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    for word in words {
+        match act(word) {
+            Ok(()) => stage::print(&format!("{word}\n"))?,
+            Err(error) => {
+                say(&error);
+                code = Codes::FAILED;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// What `inspect --format` asks for.
+pub enum Inspected {
+    /// One array, for people.
+    Usual,
+    /// The same on one line.
+    Json,
+    /// A line for each.
+    Template(Template),
+}
+
+impl Inspected {
+    pub fn parse(format: Option<&str>) -> Result<Inspected> {
+        Ok(match format {
+            None => Inspected::Usual,
+            Some("json") => Inspected::Json,
+            Some(text) => Inspected::Template(Template::parse(text)?),
+        })
+    }
+
+    pub fn print(&self, found: &[Value]) -> Result<()> {
+        match self {
+            Inspected::Usual => {
+                stage::print(&(serde_json::to_string_pretty(found)?.replace("  ", "    ") + "\n"))
+            }
+            Inspected::Json => stage::print_json(&found),
+            Inspected::Template(template) => {
+                found.iter().try_for_each(|value| stage::print(&(template.render(value)? + "\n")))
+            }
+        }
+    }
+}
 
 /// Does the same to each of several containers: a failure is said, and the others have their turn. The exit code.
 pub fn each(global: &Global, words: &[String], act: impl Fn(&Store, &Id, &str) -> Result<()>) -> Result<u8> {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stage::{Codes, Id};
 
-use super::say;
+use super::{Inspected, say};
 use crate::ask;
 use crate::cli::Global;
 use crate::filter::Filters;
@@ -13,7 +13,6 @@ use crate::listing::{Column, Format, Listing};
 use crate::record::Record;
 use crate::spawn::Tools;
 use crate::store::Store;
-use crate::template::Template;
 
 /// Networks that containers are connected to
 #[derive(clap::Args, Clone, Debug)]
@@ -263,7 +262,7 @@ fn list(tools: &Tools, quiet: bool, no_trunc: bool, words: &[String], format: &F
 }
 
 fn inspect(tools: &Tools, store: &Store, format: Option<&str>, words: &[String]) -> Result<u8> {
-    let template = format.filter(|text| *text != "json").map(Template::parse).transpose()?;
+    let format = Inspected::parse(format)?;
     let networks = all(tools)?;
     let (mut found, mut code) = (Vec::new(), 0);
     for word in words {
@@ -275,14 +274,7 @@ fn inspect(tools: &Tools, store: &Store, format: Option<&str>, words: &[String])
             }
         }
     }
-    match template {
-        Some(template) => {
-            for value in &found {
-                stage::print(&(template.render(value)? + "\n"))?;
-            }
-        }
-        None => stage::print(&(serde_json::to_string_pretty(&found)?.replace("  ", "    ") + "\n"))?,
-    }
+    format.print(&found)?;
     Ok(code)
 }
 
@@ -329,22 +321,11 @@ fn shape(network: &Network, members: &Map<String, Value>) -> Value {
 
 fn remove(tools: &Tools, words: &[String], force: bool) -> Result<u8> {
     let networks = all(tools)?;
-    let mut code = 0;
-    for word in words {
-        let removed = match find(&networks, word) {
-            Ok(network) => remove_one(tools, &network),
-            Err(_) if force => Ok(()),
-            Err(error) => Err(error),
-        };
-        match removed {
-            Ok(()) => stage::print(&format!("{word}\n"))?,
-            Err(error) => {
-                say(&error);
-                code = Codes::FAILED;
-            }
-        }
-    }
-    Ok(code)
+    super::each_word(words, |word| match find(&networks, word) {
+        Ok(network) => remove_one(tools, &network),
+        Err(_) if force => Ok(()),
+        Err(error) => Err(error),
+    })
 }
 
 fn remove_one(tools: &Tools, network: &Network) -> Result<()> {

@@ -4,12 +4,11 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use stage::Codes;
 
-use super::say;
+use super::Inspected;
 use crate::cli::Global;
 use crate::filter::{Filters, has_label};
 use crate::listing::{Column, Format, Listing};
 use crate::store::Store;
-use crate::template::Template;
 use crate::volumes::{Volume, Volumes};
 
 /// Volumes that outlive containers
@@ -142,7 +141,7 @@ fn shape(volumes: &Volumes, volume: &Volume) -> Value {
 }
 
 fn inspect(volumes: &Volumes, format: Option<&str>, names: &[String]) -> Result<u8> {
-    let template = format.filter(|text| *text != "json").map(Template::parse).transpose()?;
+    let format = Inspected::parse(format)?;
     let mut found = Vec::new();
     let mut code = 0;
     for name in names {
@@ -154,29 +153,12 @@ fn inspect(volumes: &Volumes, format: Option<&str>, names: &[String]) -> Result<
             }
         }
     }
-    match template {
-        Some(template) => {
-            for value in &found {
-                stage::print(&(template.render(value)? + "\n"))?;
-            }
-        }
-        None => stage::print(&(serde_json::to_string_pretty(&found)?.replace("  ", "    ") + "\n"))?,
-    }
+    format.print(&found)?;
     Ok(code)
 }
 
 fn remove(volumes: &Volumes, store: &Store, names: &[String], force: bool) -> Result<u8> {
-    let mut code = 0;
-    for name in names {
-        match remove_one(volumes, store, name, force) {
-            Ok(()) => stage::print(&format!("{name}\n"))?,
-            Err(error) => {
-                say(&error);
-                code = Codes::FAILED;
-            }
-        }
-    }
-    Ok(code)
+    super::each_word(names, |name| remove_one(volumes, store, name, force))
 }
 
 fn remove_one(volumes: &Volumes, store: &Store, name: &str, force: bool) -> Result<()> {
