@@ -186,6 +186,7 @@ impl Store {
             // Whoever still works under it has it.
             if let Some(lock) = Lock::try_take(&self.lock_of(name))? {
                 remove_tree(&self.partial(name))?;
+                self.remove_temporary_sizes(name)?;
                 lock.remove()?;
             }
         }
@@ -193,6 +194,13 @@ impl Store {
             Some(_lock) => self.remove_temporary(),
             None => Ok(()),
         }
+    }
+
+    /// Removes what a killed pull was about to put in the place of a layer's size. With the layer's lock held.
+    fn remove_temporary_sizes(&self, name: &str) -> Result<()> {
+        let dir = self.dir.join("sizes");
+        let of_layer = |file: &&String| file.starts_with(name) && file.ends_with(".tmp");
+        listing(&dir)?.iter().filter(of_layer).try_for_each(|file| remove_file(&dir.join(file)))
     }
 
     /// The layer `diff_id`, made by `unpack` unless it is there. Of several processes one makes it, the others wait.

@@ -267,7 +267,10 @@ fn a_pull_that_was_killed_leaves_nothing_that_the_next_does_not_remove() {
 
 /// As [`assert_nothing_half_done`], but temporary files of a few hundred bytes may be left.
 fn assert_nothing_half_done_but_names(host: &Host) {
-    host.sh(&format!("ls -A {LAYERS} | grep partial; ls -A /var/lib/gocker/pull/locks")).prints("");
+    host.sh(&format!(
+        "cd /var/lib/gocker/pull; ls -A {LAYERS} | grep partial; ls -A sizes | grep tmp; ls -A locks"
+    ))
+    .prints("");
 }
 
 #[test]
