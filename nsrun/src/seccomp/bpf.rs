@@ -110,8 +110,6 @@ impl Writer {
 /// A program as a string of hexadecimal digits, 16 for each instruction: a tree of JSON objects would take longer to
 /// read than the whole rest of `exec`.
 pub mod digits {
-    use std::fmt::Write;
-
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use super::Instruction;
@@ -119,7 +117,9 @@ pub mod digits {
     pub fn serialize<S: Serializer>(program: &[Instruction], serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = String::with_capacity(16 * program.len());
         for Instruction { code, jt, jf, k } in program {
-            write!(text, "{code:04x}{jt:02x}{jf:02x}{k:08x}").map_err(serde::ser::Error::custom)?;
+            let number = u64::from(*code) << 48 | u64::from(*jt) << 40 | u64::from(*jf) << 32 | u64::from(*k);
+            let digit = |shift: u32| char::from_digit(u32::try_from(number >> shift & 0xf).ok()?, 16);
+            text.extend((0u32..64).step_by(4).rev().filter_map(digit));
         }
         serializer.serialize_str(&text)
     }

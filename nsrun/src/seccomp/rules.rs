@@ -1,14 +1,12 @@
 //! The rules of a configuration as one program: which way was the kernel called, which number, which arguments.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Result, ensure};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall,
 };
 
 use super::bpf::{Instruction, Label, Test, Writer};
-use super::syscalls::{self, Numbers};
+use super::syscalls::{self, Call};
 use crate::spec::seccomp::first_argument;
 
 /// linux/audit.h, AUDIT_ARCH_*.
@@ -49,15 +47,28 @@ enum Abi {
 /// All of a rule's conditions must hold.
 type Conditions = Vec<LinuxSeccompArg>;
 
-/// What is to be done about one system call.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A rule, its system calls looked up.
+struct Rule<'a> {
+    calls: Vec<&'static Call>,
+    args: &'a [LinuxSeccompArg],
+    answer: u32,
+}
+
+/// What is to be done about one system call; the default if nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Verdict {
     always: Option<u32>,
     /// In the order of the configuration.
     sometimes: Vec<(Conditions, u32)>,
 }
 
-type Verdicts = BTreeMap<u32, Verdict>;
+/// One for each number of an ABI.
+#[derive(Debug)]
+struct Verdicts {
+    abi: Abi,
+    /// By number, as far as rules name any.
+    list: Vec<Verdict>,
+}
 
 /// Whether a rule, or the default, has this action.
 pub fn uses(seccomp: &LinuxSeccomp, action: LinuxSeccompAction) -> bool {
@@ -72,19 +83,20 @@ pub fn compile(seccomp: &LinuxSeccomp) -> Result<Vec<Instruction>> {
         .map_err(|error| error.context("defaultErrnoRet"))?;
     ensure!(default != USER_NOTIF, "defaultAction: SCMP_ACT_NOTIFY would stop nsrun itself");
     let rules = seccomp.syscalls().as_deref().unwrap_or_default();
-    for (index, rule) in rules.iter().enumerate() {
-        check(rule, default).map_err(|error| error.context(format!("syscalls[{index}]")))?;
-    }
+    let rules = rules.iter().enumerate().map(|(index, rule)| {
+        look_up(rule, default).map_err(|error| error.context(format!("syscalls[{index}]")))
+    });
+    let rules: Vec<Rule> = rules.collect::<Result<_>>()?;
     let mut writer = Writer::default();
     let others = writer.answer(KILL_THREAD);
-    let block = |writer: &mut Writer, abi| -> Result<Label> {
-        let verdicts = verdicts(rules, abi, default)?;
-        Ok(decide(writer, &Ranges::of(&verdicts, default, last(rules, abi)).0, default))
+    let block = |writer: &mut Writer, abi| {
+        let verdicts = Verdicts::of(&rules, abi, default);
+        decide(writer, &Ranges::of(&verdicts, default).0, default)
     };
     let has = |wanted| wants(seccomp, wanted);
-    let x86 = if has(Arch::ScmpArchX86) { block(&mut writer, Abi::X86)? } else { others };
-    let x32 = if has(Arch::ScmpArchX32) { block(&mut writer, Abi::X32)? } else { others };
-    let native = block(&mut writer, Abi::X86_64)?;
+    let x86 = if has(Arch::ScmpArchX86) { block(&mut writer, Abi::X86) } else { others };
+    let x32 = if has(Arch::ScmpArchX32) { block(&mut writer, Abi::X32) } else { others };
+    let native = block(&mut writer, Abi::X86_64);
     let x32 = writer.test(Test::Equal, SKIPPED, native, x32);
     let by_number = writer.test(Test::GreaterOrEqual, X32_BIT, x32, native);
     let by_number = writer.load(NUMBER, u32::MAX, by_number);
@@ -121,24 +133,28 @@ fn answer(action: LinuxSeccompAction, errno: Option<u32>) -> Result<u32> {
     })
 }
 
-fn check(rule: &LinuxSyscall, default: u32) -> Result<()> {
+fn look_up(rule: &LinuxSyscall, default: u32) -> Result<Rule<'_>> {
     let answer = answer(rule.action(), rule.errno_ret()).map_err(|error| error.context("errnoRet"))?;
     ensure!(!rule.names().is_empty(), "names: there is none");
+    let mut calls = Vec::with_capacity(rule.names().len());
     for name in rule.names() {
+        let call = syscalls::find(name);
         // What is not known is not called either, unless the default lets it through.
         ensure!(
-            is_known(name) || !lets_through(default) || lets_through(answer),
+            call.is_some() || is_elsewhere(name) || !lets_through(default) || lets_through(answer),
             "names: system call {name} is not known, so it would be allowed"
         );
         ensure!(
             answer != USER_NOTIF || name != "sendmsg",
             "names: sendmsg cannot have SCMP_ACT_NOTIFY: it hands the listener over"
         );
+        calls.extend(call);
     }
-    for arg in rule.args().iter().flatten() {
+    let args = rule.args().as_deref().unwrap_or_default();
+    for arg in args {
         ensure!(arg.index() < 6, "args: a system call has no argument {}", arg.index());
     }
-    Ok(())
+    Ok(Rule { calls, args, answer })
 }
 
 fn lets_through(answer: u32) -> bool {
@@ -146,74 +162,68 @@ fn lets_through(answer: u32) -> bool {
 }
 
 /// Those of other machines that profiles for all machines name.
-fn is_known(name: &str) -> bool {
+fn is_elsewhere(name: &str) -> bool {
     const ELSEWHERE: [&str; 6] = ["arm_", "s390_", "riscv_", "swapcontext", "sync_file_range2", "set_tls"];
-    syscalls::numbers(name).is_some() || ELSEWHERE.iter().any(|other| name.starts_with(other))
+    ELSEWHERE.iter().any(|other| name.starts_with(other))
 }
 
-fn number(of: Numbers, abi: Abi) -> Option<u32> {
-    match abi {
-        Abi::X86_64 => of.x86_64.map(u32::from),
-        Abi::X86 => of.x86.map(u32::from),
-        Abi::X32 => of.x32.map(|number| u32::from(number) | X32_BIT),
+impl Abi {
+    fn number(self, call: &Call) -> Option<u16> {
+        match self {
+            Abi::X86_64 => call.x86_64,
+            Abi::X86 => call.x86,
+            Abi::X32 => call.x32,
+        }
+    }
+
+    /// Its own number, and that of the call which it can also be had through.
+    fn numbers(self, call: &Call) -> impl Iterator<Item = u16> {
+        let through = call.through.filter(|_| self == Abi::X86);
+        self.number(call).into_iter().chain(through.map(|(number, _)| number))
+    }
+
+    /// What is added to every number.
+    fn bit(self) -> u32 {
+        if self == Abi::X32 { X32_BIT } else { 0 }
     }
 }
 
-/// The highest number that a rule names.
-fn last(rules: &[LinuxSyscall], abi: Abi) -> Option<u32> {
-    let names = rules.iter().flat_map(LinuxSyscall::names);
-    names.filter_map(|name| number(syscalls::numbers(name)?, abi)).max()
-}
-
-fn verdicts(rules: &[LinuxSyscall], abi: Abi, default: u32) -> Result<Verdicts> {
-    let mut verdicts = Verdicts::new();
-    for rule in rules {
-        let action = answer(rule.action(), rule.errno_ret())?;
-        if action == default {
-            continue;
-        }
-        for name in rule.names() {
-            let Some(number) = syscalls::numbers(name).and_then(|of| number(of, abi)) else { continue };
-            add(verdicts.entry(number).or_default(), rule, action);
-            if abi == Abi::X86
-                && rule.args().as_ref().is_none_or(Vec::is_empty)
-                && let Some((through, which)) = multiplexed(name)
-            {
-                let verdict = verdicts.entry(through).or_default();
-                verdict.sometimes.push((vec![which], action));
+impl Verdicts {
+    fn of(rules: &[Rule], abi: Abi, default: u32) -> Verdicts {
+        let numbers = rules.iter().flat_map(|rule| &rule.calls).flat_map(|call| abi.numbers(call));
+        let count = numbers.max().map_or(0, |last| usize::from(last) + 1);
+        let mut list = vec![Verdict::default(); count];
+        for rule in rules.iter().filter(|rule| rule.answer != default) {
+            for call in &rule.calls {
+                if let Some(verdict) = abi.number(call).and_then(|number| list.get_mut(usize::from(number))) {
+                    verdict.add(rule);
+                }
+                if let (Abi::X86, [], Some((through, which))) = (abi, rule.args, call.through)
+                    && let Some(verdict) = list.get_mut(usize::from(through))
+                {
+                    let which = first_argument(u64::from(which), LinuxSeccompOperator::ScmpCmpEq);
+                    verdict.sometimes.push((vec![which], rule.answer));
+                }
             }
         }
-    }
-    Ok(verdicts)
-}
-
-fn add(verdict: &mut Verdict, rule: &LinuxSyscall, action: u32) {
-    let args = rule.args().as_deref().unwrap_or_default();
-    let repeated = |arg: &LinuxSeccompArg| args.iter().filter(|one| one.index() == arg.index()).count() > 1;
-    if args.is_empty() {
-        verdict.always.get_or_insert(action);
-    } else if args.iter().any(repeated) {
-        // As crun and runc do, for docker's oldest profiles: each condition is a rule.
-        verdict.sometimes.extend(args.iter().map(|arg| (vec![*arg], action)));
-    } else {
-        verdict.sometimes.push((args.to_vec(), action));
+        Verdicts { abi, list }
     }
 }
 
-/// linux/net.h, SYS_*, from 1 on.
-const SOCKETCALL: &str = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom \
-    shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
-/// linux/ipc.h, from 1 on; a dash is no call.
-const IPC: &str = "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget \
-    shmctl";
-
-/// On 32-bit x86 the calls about sockets and System V IPC are also to be had through one call (socketcall(2), ipc(2)).
-fn multiplexed(name: &str) -> Option<(u32, LinuxSeccompArg)> {
-    const NUMBERS: [(u32, &str); 2] = [(102, SOCKETCALL), (117, IPC)];
-    NUMBERS.iter().find_map(|(through, names)| {
-        let which = names.split_ascii_whitespace().position(|one| one == name)?;
-        Some((*through, first_argument(which as u64 + 1, LinuxSeccompOperator::ScmpCmpEq)))
-    })
+impl Verdict {
+    fn add(&mut self, rule: &Rule) {
+        let Rule { args, answer, .. } = *rule;
+        let repeated =
+            |arg: &LinuxSeccompArg| args.iter().filter(|one| one.index() == arg.index()).count() > 1;
+        if args.is_empty() {
+            self.always.get_or_insert(answer);
+        } else if args.iter().any(repeated) {
+            // As crun and runc do, for docker's oldest profiles: each condition is a rule.
+            self.sometimes.extend(args.iter().map(|arg| (vec![*arg], answer)));
+        } else {
+            self.sometimes.push((args.to_vec(), answer));
+        }
+    }
 }
 
 /// What is done about the numbers of a range.
@@ -228,19 +238,24 @@ enum Fate<'a> {
 struct Ranges<'a>(Vec<(u32, Fate<'a>)>);
 
 impl<'a> Ranges<'a> {
-    fn of(verdicts: &'a Verdicts, default: u32, last: Option<u32>) -> Ranges<'a> {
+    fn of(verdicts: &'a Verdicts, default: u32) -> Ranges<'a> {
         let mut ranges = Ranges::default();
         ranges.put(0, Fate::Sure(default));
-        for (number, verdict) in verdicts {
-            ranges.put(*number, verdict.always.map_or(Fate::Depends(verdict), Fate::Sure));
-            ranges.put(number + 1, Fate::Sure(default));
+        let mut number = verdicts.abi.bit();
+        for verdict in &verdicts.list {
+            let fate = match verdict {
+                Verdict { always: Some(answer), .. } => Fate::Sure(*answer),
+                Verdict { sometimes, .. } if sometimes.is_empty() => Fate::Sure(default),
+                _ => Fate::Depends(verdict),
+            };
+            ranges.put(number, fate);
+            number += 1;
         }
-        if let Some(last) = last
-            // A tracer answers for calls that it does not know itself.
-            && !lets_through(default)
-            && default & 0xffff_0000 != TRACE
-        {
-            ranges.put(last + 1, Fate::Sure(ERRNO | ENOSYS));
+        // A tracer answers for calls that it does not know itself.
+        if !verdicts.list.is_empty() && !lets_through(default) && default & 0xffff_0000 != TRACE {
+            ranges.put(number, Fate::Sure(ERRNO | ENOSYS));
+        } else {
+            ranges.put(number, Fate::Sure(default));
         }
         ranges
     }
@@ -335,7 +350,7 @@ mod tests {
     }
 
     fn native(program: &[Instruction], name: &str, args: &[u64]) -> u32 {
-        ask(program, AUDIT_X86_64, u32::from(syscalls::numbers(name).unwrap().x86_64.unwrap()), args)
+        ask(program, AUDIT_X86_64, u32::from(syscalls::find(name).unwrap().x86_64.unwrap()), args)
     }
 
     #[test]
@@ -372,6 +387,19 @@ mod tests {
         // socketcall(SYS_SOCKET), socketcall(SYS_BIND).
         assert_eq!(ask(&program, AUDIT_X86, 102, &[1]), TRAP);
         assert_eq!(ask(&program, AUDIT_X86, 102, &[2]), ALLOW);
+    }
+
+    #[test]
+    fn on_x86_a_call_without_a_number_of_its_own_goes_through_another() {
+        let program = filter(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],
+            "syscalls":[{"names":["accept","semop"],"action":"SCMP_ACT_ALLOW"}]}"#,
+        );
+        assert_eq!(ask(&program, AUDIT_X86, 102, &[5]), ALLOW);
+        assert_eq!(ask(&program, AUDIT_X86, 102, &[4]), ERRNO | 1);
+        assert_eq!(ask(&program, AUDIT_X86, 117, &[1]), ALLOW);
+        assert_eq!(ask(&program, AUDIT_X86, 117, &[2]), ERRNO | 1);
+        assert_eq!(native(&program, "accept", &[]), ALLOW);
     }
 
     #[test]
@@ -458,17 +486,14 @@ mod tests {
                     && rule.names().iter().any(|one| one == name)
             })
         };
-        for (name, numbers) in syscalls::all() {
+        for (name, call) in syscalls::all() {
             if matches!(name, "clone" | "personality" | "socket" | "clone3" | "ipc" | "socketcall") {
                 continue;
             }
-            for (arch, number) in [
-                (AUDIT_X86_64, number(numbers, Abi::X86_64)),
-                (AUDIT_X86, number(numbers, Abi::X86)),
-                (AUDIT_X86_64, number(numbers, Abi::X32)),
-            ] {
-                let Some(number) = number else { continue };
-                let got = ask(&program, arch, number, &[]);
+            for (arch, abi) in [(AUDIT_X86_64, Abi::X86_64), (AUDIT_X86, Abi::X86), (AUDIT_X86_64, Abi::X32)]
+            {
+                let Some(number) = abi.number(call) else { continue };
+                let got = ask(&program, arch, u32::from(number) | abi.bit(), &[]);
                 let wanted = if allowed(name) { ALLOW } else { ERRNO | 1 };
                 assert!(got == wanted || (got == ERRNO | ENOSYS && wanted == ERRNO | 1), "{name} {got:#x}");
             }

@@ -1,29 +1,122 @@
 //! The numbers of the system calls in the three ways to call an x86-64 kernel (arch/x86/entry/syscalls, Linux 6.18).
 
-/// Numbers on x86_64, x86 and x32 (there without `__X32_SYSCALL_BIT`). `None`: not to be had that way.
+/// A system call: its numbers on x86_64, x86 and x32 (there without `__X32_SYSCALL_BIT`). `None`: not to be had that
+/// way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbers {
+pub struct Call {
+    name: Name,
     pub x86_64: Option<u16>,
     pub x86: Option<u16>,
     pub x32: Option<u16>,
+    /// On x86 also to be had through another call: the number of that, and its first argument (socketcall(2), ipc(2)).
+    pub through: Option<(u16, u8)>,
 }
 
+/// Padded with zeros. In place, not by reference: a table of references would have to be relocated at every start.
+type Name = [u8; 32];
+
 /// `None`: no such system call here. It may exist on other machines, or in a later kernel.
-pub fn numbers(name: &str) -> Option<Numbers> {
-    let at = TABLE.binary_search_by(|(known, ..)| (*known).cmp(name)).ok()?;
-    let (_, x86_64, x86, x32) = TABLE[at];
-    Some(Numbers { x86_64, x86, x32 })
+pub fn find(name: &str) -> Option<&'static Call> {
+    let mut padded = [0; 32];
+    padded.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    let at = TABLE.binary_search_by(|call| call.name.cmp(&padded)).ok()?;
+    Some(&TABLE[at])
 }
 
 #[cfg(test)]
-pub fn all() -> impl Iterator<Item = (&'static str, Numbers)> {
-    TABLE.iter().map(|(name, x86_64, x86, x32)| (*name, Numbers { x86_64: *x86_64, x86: *x86, x32: *x32 }))
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Call)> {
+    TABLE.iter().map(|call| (std::str::from_utf8(&call.name).unwrap().trim_end_matches('\0'), call))
 }
 
+/// Numbers on x86.
+const SOCKETCALL: u16 = 102;
+const IPC: u16 = 117;
+
+/// For [`Call::through`]: linux/net.h, SYS_*; linux/ipc.h.
+const THROUGH: [(&str, u16, u8); 32] = [
+    ("socket", SOCKETCALL, 1),
+    ("bind", SOCKETCALL, 2),
+    ("connect", SOCKETCALL, 3),
+    ("listen", SOCKETCALL, 4),
+    ("accept", SOCKETCALL, 5),
+    ("getsockname", SOCKETCALL, 6),
+    ("getpeername", SOCKETCALL, 7),
+    ("socketpair", SOCKETCALL, 8),
+    ("send", SOCKETCALL, 9),
+    ("recv", SOCKETCALL, 10),
+    ("sendto", SOCKETCALL, 11),
+    ("recvfrom", SOCKETCALL, 12),
+    ("shutdown", SOCKETCALL, 13),
+    ("setsockopt", SOCKETCALL, 14),
+    ("getsockopt", SOCKETCALL, 15),
+    ("sendmsg", SOCKETCALL, 16),
+    ("recvmsg", SOCKETCALL, 17),
+    ("accept4", SOCKETCALL, 18),
+    ("recvmmsg", SOCKETCALL, 19),
+    ("sendmmsg", SOCKETCALL, 20),
+    ("semop", IPC, 1),
+    ("semget", IPC, 2),
+    ("semctl", IPC, 3),
+    ("semtimedop", IPC, 4),
+    ("msgsnd", IPC, 11),
+    ("msgrcv", IPC, 12),
+    ("msgget", IPC, 13),
+    ("msgctl", IPC, 14),
+    ("shmat", IPC, 21),
+    ("shmdt", IPC, 22),
+    ("shmget", IPC, 23),
+    ("shmctl", IPC, 24),
+];
+
+const fn call((name, x86_64, x86, x32): Row) -> Call {
+    let name = padded(name);
+    Call { name, x86_64, x86, x32, through: through(&name) }
+}
+
+const fn padded(name: &str) -> Name {
+    let mut padded = [0; 32];
+    padded.split_at_mut(name.len()).0.copy_from_slice(name.as_bytes());
+    padded
+}
+
+const fn through(name: &Name) -> Option<(u16, u8)> {
+    let mut at = 0;
+    while at < THROUGH.len() {
+        let (one, number, which) = THROUGH[at];
+        if same(&padded(one), name) {
+            return Some((number, which));
+        }
+        at += 1;
+    }
+    None
+}
+
+const fn same(one: &Name, other: &Name) -> bool {
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+static TABLE: [Call; ROWS.len()] = {
+    let mut table = [call(ROWS[0]); ROWS.len()];
+    let mut at = 0;
+    while at < ROWS.len() {
+        table[at] = call(ROWS[at]);
+        at += 1;
+    }
+    table
+};
+
+/// Name, numbers on x86_64, x86 and x32.
 type Row = (&'static str, Option<u16>, Option<u16>, Option<u16>);
 
 /// Sorted by name.
-static TABLE: [Row; 470] = [
+const ROWS: [Row; 472] = [
     ("_llseek", None, Some(140), None),
     ("_newselect", None, Some(142), None),
     ("_sysctl", Some(156), Some(149), None),
@@ -323,6 +416,7 @@ static TABLE: [Row; 470] = [
     ("readlinkat", Some(267), Some(305), Some(267)),
     ("readv", Some(19), Some(145), Some(515)),
     ("reboot", Some(169), Some(88), Some(169)),
+    ("recv", None, None, None),
     ("recvfrom", Some(45), Some(371), Some(517)),
     ("recvmmsg", Some(299), Some(337), Some(537)),
     ("recvmmsg_time64", None, Some(417), None),
@@ -367,6 +461,7 @@ static TABLE: [Row; 470] = [
     ("semop", Some(65), None, Some(65)),
     ("semtimedop", Some(220), None, Some(220)),
     ("semtimedop_time64", None, Some(420), None),
+    ("send", None, None, None),
     ("sendfile", Some(40), Some(187), Some(40)),
     ("sendfile64", None, Some(239), None),
     ("sendmmsg", Some(307), Some(345), Some(538)),
@@ -502,7 +597,7 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_agrees_with_the_c_librarys() {
-        assert!(TABLE.is_sorted_by(|one, next| one.0 < next.0));
+        assert!(TABLE.is_sorted_by(|one, next| one.name < next.name));
         for (name, number) in [
             ("read", libc::SYS_read),
             ("clone3", libc::SYS_clone3),
@@ -510,10 +605,24 @@ mod tests {
             ("futex_waitv", libc::SYS_futex_waitv),
             ("mseal", libc::SYS_mseal),
         ] {
-            assert_eq!(numbers(name).and_then(|of| of.x86_64).map(i64::from), Some(number), "{name}");
+            assert_eq!(find(name).and_then(|call| call.x86_64).map(i64::from), Some(number), "{name}");
         }
-        assert_eq!(numbers("execve").unwrap(), Numbers { x86_64: Some(59), x86: Some(11), x32: Some(520) });
-        assert_eq!(numbers("socketcall").unwrap().x86_64, None);
-        assert_eq!(numbers("riscv_hwprobe"), None);
+        let execve = find("execve").unwrap();
+        assert_eq!((execve.x86_64, execve.x86, execve.x32), (Some(59), Some(11), Some(520)));
+        assert_eq!(find("socketcall").unwrap().x86_64, None);
+        assert_eq!(find("riscv_hwprobe"), None);
+        assert_eq!(find("a_name_that_is_longer_than_that_of_any_system_call"), None);
+    }
+
+    #[test]
+    fn what_goes_through_another_call_on_x86() {
+        assert_eq!(find("socket").unwrap().through, Some((102, 1)));
+        assert_eq!(find("sendmmsg").unwrap().through, Some((102, 20)));
+        assert_eq!(find("shmctl").unwrap().through, Some((117, 24)));
+        assert_eq!(find("read").unwrap().through, None);
+        let in_table = TABLE.iter().filter(|call| call.through.is_some());
+        assert_eq!(in_table.count(), THROUGH.len());
+        assert_eq!(find("socketcall").unwrap().x86, Some(SOCKETCALL));
+        assert_eq!(find("ipc").unwrap().x86, Some(IPC));
     }
 }
