@@ -44,7 +44,7 @@ pub struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// The group to make.
+// The group to make.
 #[derive(Args, Debug)]
 pub struct Create {
     #[command(flatten)]
@@ -64,7 +64,10 @@ impl Create {
     }
 }
 
+// Deferred: a verb's options are looked at only if it is the one. A doc comment of theirs would head its help, so
+// they have none.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 pub enum Verb {
     /// Make a group, as no verb does
     Create(Create),

@@ -29,7 +29,7 @@ pub enum SwapIs {
     Implied,
 }
 
-/// The options; where docker has them, with docker's names and meanings.
+// The options; where docker has them, with docker's names and meanings.
 #[derive(Args, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     #[command(flatten)]

@@ -50,7 +50,7 @@ impl CgroupsPath {
     }
 }
 
-/// The group of a verb.
+// The group of a verb.
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Target {

@@ -33,7 +33,7 @@ pub struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// What the root is made of.
+// What the root is made of.
 #[derive(Args, Debug, Default, PartialEq, Eq)]
 pub struct Create {
     /// Directory to use as a layer, instead of the image's; repeatable, the lowest first
@@ -53,7 +53,10 @@ pub struct Create {
     pub id: Option<Id>,
 }
 
+// Deferred: a verb's options are looked at only if it is the one. A doc comment of theirs would head its help, so
+// they have none.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 pub enum Verb {
     /// Unmount a root and remove what was written to it
     Undo {

@@ -98,7 +98,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// What the set-up is asked for.
+// What the set-up is asked for.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Setup {
     /// bridge, a network's name, none, host, or container:ID
@@ -154,7 +154,10 @@ pub struct Setup {
     pub id: Option<Id>,
 }
 
+// Deferred: a verb's options are looked at only if it is the one. A doc comment of theirs would head its help, so
+// they have none.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Verb {
     /// Take back what was made for a container
     Undo {
@@ -189,6 +192,7 @@ enum Verb {
 }
 
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum NetworkVerb {
     /// Make a network: a bridge and a subnet of its own
     Create(manage::Wanted),

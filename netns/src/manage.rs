@@ -18,7 +18,7 @@ use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
 use crate::{bridge, conflict, gc, rebuild, record, veth};
 
-/// What a network is to be like.
+// What a network is to be like.
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
     /// Its name

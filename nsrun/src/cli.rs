@@ -51,7 +51,10 @@ struct Cli {
     verb: Option<Verb>,
 }
 
+// Deferred: a verb's options are looked at only if it is the one. A doc comment of theirs would head its help, so
+// they have none.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Verb {
     /// Run a command in a running container
     Exec(ExecOptions),

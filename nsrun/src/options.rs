@@ -17,7 +17,7 @@ pub enum Network {
     Host,
 }
 
-/// Options of a process in a container: `nsrun` and `nsrun exec` share them.
+// Options of a process in a container: `nsrun` and `nsrun exec` share them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ProcessOptions {
     /// Pass stdin on to the command
@@ -40,7 +40,7 @@ pub struct ProcessOptions {
     pub user: Option<String>,
 }
 
-/// What the container is: the options that `nsrun` and `nsrun spec` share.
+// What the container is: the options that `nsrun` and `nsrun spec` share.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ContainerOptions {
     /// Read the document from FILE, not from stdin
@@ -100,7 +100,7 @@ pub struct ContainerOptions {
     pub command: Vec<String>,
 }
 
-/// What the container may do.
+// What the container may do.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SecurityOptions {
     /// Let the container have a capability, or ALL
@@ -121,7 +121,7 @@ pub struct SecurityOptions {
     pub userns: Option<String>,
 }
 
-/// Options of a run alone.
+// Options of a run alone.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunOptions {
     #[command(flatten)]
@@ -134,7 +134,7 @@ pub struct RunOptions {
     pub die_with_parent: bool,
 }
 
-/// Options of `nsrun spec`.
+// Options of `nsrun spec`.
 #[derive(Args, Clone, Debug)]
 pub struct SpecOptions {
     #[command(flatten)]
@@ -144,7 +144,7 @@ pub struct SpecOptions {
     pub bundle: Option<PathBuf>,
 }
 
-/// Options of `nsrun exec`.
+// Options of `nsrun exec`.
 #[derive(Args, Clone, Debug)]
 pub struct ExecOptions {
     #[command(flatten)]

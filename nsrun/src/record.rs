@@ -23,7 +23,7 @@ const STATE: &str = "state.json";
 /// The socket at which a created container waits to be started.
 pub const GATE: &str = "start";
 
-/// Where the records are.
+// Where the records are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StateRoot {
     #[command(flatten)]

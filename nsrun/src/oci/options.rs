@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-/// What engines put before, or behind, every verb.
+// What engines put before, or behind, every verb.
 #[derive(Args, Clone, Debug)]
 pub struct EngineOptions {
     /// Write errors to FILE, too
@@ -44,7 +44,7 @@ impl std::str::FromStr for Name {
     }
 }
 
-/// Options of `create` and `run`.
+// Options of `create` and `run`.
 #[derive(Args, Clone, Debug)]
 pub struct MakeOptions {
     /// The container
@@ -69,7 +69,7 @@ pub struct MakeOptions {
     pub no_new_keyring: bool,
 }
 
-/// Options of `run`.
+// Options of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunBundleOptions {
     #[command(flatten)]
@@ -82,7 +82,7 @@ pub struct RunBundleOptions {
     pub keep: bool,
 }
 
-/// Options of `kill`.
+// Options of `kill`.
 #[derive(Args, Clone, Debug)]
 pub struct KillOptions {
     /// Send it to every process of the container
@@ -95,7 +95,7 @@ pub struct KillOptions {
     pub signal: String,
 }
 
-/// Options of `delete`.
+// Options of `delete`.
 #[derive(Args, Clone, Debug)]
 pub struct DeleteOptions {
     /// Kill what runs; that there is nothing is no error
@@ -105,7 +105,7 @@ pub struct DeleteOptions {
     pub id: Name,
 }
 
-/// The one operand of most verbs.
+// The one operand of most verbs.
 #[derive(Args, Clone, Debug)]
 pub struct Operand {
     /// The container
@@ -119,7 +119,7 @@ pub enum Format {
     Json,
 }
 
-/// Options of `ps`.
+// Options of `ps`.
 #[derive(Args, Clone, Debug)]
 pub struct PsOptions {
     /// table, or json: an array of process ids
@@ -132,7 +132,7 @@ pub struct PsOptions {
     pub ps: Vec<String>,
 }
 
-/// Options of `list`.
+// Options of `list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListOptions {
     /// table or json
@@ -143,7 +143,7 @@ pub struct ListOptions {
     pub quiet: bool,
 }
 
-/// Options of `events`.
+// Options of `events`.
 #[derive(Args, Clone, Debug)]
 pub struct EventsOptions {
     /// Print the measurements once
@@ -156,7 +156,7 @@ pub struct EventsOptions {
     pub id: Name,
 }
 
-/// Options of `update`: limits, in the units of the runtime specification.
+// Options of `update`: limits, in the units of the runtime specification.
 #[derive(Args, Clone, Debug)]
 pub struct UpdateOptions {
     /// Read linux.resources from FILE, or with - from stdin

@@ -54,7 +54,10 @@ pub struct Cli {
     verb: Option<Verb>,
 }
 
+// Deferred: a verb's options are looked at only if it is the one. A doc comment of theirs would head its help, so
+// they have none.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Verb {
     /// List the images that are here, as a JSON array
     Ls {

@@ -15,7 +15,7 @@ use crate::report::{Report, Style};
 use crate::size;
 use crate::unpack::Devices;
 
-/// How an image is to be obtained.
+// How an image is to be obtained.
 #[derive(Args)]
 pub struct Options {
     /// When to fetch an image of a registry
@@ -41,7 +41,7 @@ pub struct Options {
     pub network: Network,
 }
 
-/// How the work is told.
+// How the work is told.
 #[derive(Args)]
 pub struct Telling {
     /// Say nothing while it is fetched
@@ -58,7 +58,7 @@ impl Telling {
     }
 }
 
-/// What is wanted, and what is accepted.
+// What is wanted, and what is accepted.
 #[derive(Args)]
 pub struct Terms {
     /// Choose this platform: OS/ARCH[/VARIANT]
@@ -87,7 +87,7 @@ impl Terms {
     }
 }
 
-/// How a registry is reached.
+// How a registry is reached.
 #[derive(Args)]
 pub struct Network {
     /// Log in to the registry with these
