@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use stage::{Durability, Explain, RunRoot};
 
 use crate::document::Cgroup;
+use crate::json;
 use crate::seccomp::Filter;
 use crate::spec::etc::EtcFile;
 
@@ -148,7 +149,7 @@ impl State {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let state = serde_json::from_slice(&text);
+        let state = json::read(&text);
         state.map(Some).with_context(|| format!("cannot read {}", path.display()))
     }
 

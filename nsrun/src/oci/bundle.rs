@@ -39,7 +39,7 @@ pub fn load(dir: &Path) -> Result<Loaded> {
 
 /// The configuration, and apart from it `linux.resources`.
 fn read(text: &[u8]) -> Result<(Spec, Option<Value>)> {
-    let mut all: Value = json::read(text)?;
+    let mut all: Value = serde_json::from_slice(text)?;
     let linux = all.get_mut("linux").and_then(Value::as_object_mut);
     let resources = linux.and_then(|linux| linux.remove("resources"));
     // The types do not know it: it would be lost without a word.
