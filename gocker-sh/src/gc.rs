@@ -120,7 +120,7 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
         Err(_) => store.kept_dir(&id).exists(),
     };
     let bench = Bench { tools: &tools, hold: &hold, signals: &signals };
-    undo(&bench, &Undo { keep_upper: keeps, ..Undo::everything() })?;
+    undo(&bench, &Undo { keep_upper: keeps, ..Undo::everything() }, None)?;
     match record {
         Ok(Some(record)) if keeps => note_end(store, record)?,
         Err(_) if keeps => {}

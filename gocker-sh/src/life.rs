@@ -18,7 +18,7 @@ use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Hold, Store, make_dir, remove_dir};
 use crate::streams::Streams;
-use crate::supervise::{Tie, Waiting};
+use crate::supervise::{Fate, Tie, Waiting};
 use crate::teardown::{Stat, Undo, undo};
 use crate::trace::Trace;
 use crate::volumes::{self, Volumes};
@@ -90,15 +90,16 @@ pub fn launch(
 fn end(
     session: Session,
     mut record: Record,
-    ended: Result<(u8, Nsrun)>,
+    mut ended: Result<Lived>,
     mut trace: Option<Trace>,
 ) -> Result<Ended> {
     let (mut what, ran) = what_to_undo(&record, &ended);
-    what.stat = ran && (record.afterlife == Afterlife::Keep || !matches!(ended, Ok((0, _))));
-    let code = ended.as_ref().map_or(Codes::NOT_RUN, |(code, _)| *code);
+    what.stat = ran && (record.afterlife == Afterlife::Keep || !matches!(ended, Ok(Lived { code: 0, .. })));
+    let code = ended.as_ref().map_or(Codes::NOT_RUN, |lived| lived.code);
     let error = ended.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    let leaving = ended.as_mut().ok().and_then(|lived| lived.leaving.take());
     // With something left, the record stays, too: gc will find it.
-    let over = undo(&session.bench(), &what).and_then(|undone| {
+    let over = undo(&session.bench(), &what, leaving).and_then(|undone| {
         note(trace.as_mut(), &undone.children, None);
         let stat = undone.stat.unwrap_or_default();
         report_oom(&stat);
@@ -133,7 +134,7 @@ pub fn wind_up(session: Session, mut record: Record, code: Option<u8>, error: St
         keep_upper: record.stays(true),
         stat: true,
     };
-    let stat = undo(&session.bench(), &what)?.stat.unwrap_or_default();
+    let stat = undo(&session.bench(), &what, None)?.stat.unwrap_or_default();
     let exit_code = code.unwrap_or(128 + Signal::SIGKILL as u8);
     finish(
         session,
@@ -143,15 +144,14 @@ pub fn wind_up(session: Session, mut record: Record, code: Option<u8>, error: St
     )
 }
 
-/// The exit code, and whether nsrun was there to see the end of the payload. Of a loose one the code means nothing once
-/// the record tells of the process.
+/// Of a loose one the code means nothing once the record tells of the process.
 fn set_up_and_run(
     bench: &Bench,
     (store, global): (&Store, &Global),
     record: &mut Record,
     tie: Tie,
     mut trace: Option<&mut Trace>,
-) -> Result<(u8, Nsrun)> {
+) -> Result<Lived> {
     let stages = Stages::start(bench, &record.plan);
     let nsrun = Waiting::start(bench, tie, &record.plan.nsrun);
     let built = stages.finish(bench);
@@ -165,7 +165,7 @@ fn set_up_and_run(
         without => {
             nsrun.dismiss()?;
             note(trace, &built.children, None);
-            return Ok((code_without(&without)?, Nsrun::Done));
+            return Ok(Lived::with(code_without(&without)?));
         }
     };
     note(trace.as_deref_mut(), &built.children, Some(&document));
@@ -178,11 +178,15 @@ fn set_up_and_run(
             Some(Detached { nsrun: process_of(nsrun.pid())?, terminal: streams.master_number() });
         record.write_run(store)?;
     }
-    let child = nsrun.run(bench, &document, |process| note_running(store, record, process))?;
-    let code = child.code().unwrap_or(u8::MAX);
-    let nsrun = if child.was_killed() { Nsrun::Killed } else { Nsrun::Done };
-    note(trace, &[child], None);
-    Ok((code, nsrun))
+    match nsrun.run(bench, &document, |process| note_running(store, record, process))? {
+        Fate::Told(child, code) => Ok(Lived { leaving: Some(child), ..Lived::with(code) }),
+        Fate::Untold(child) => {
+            let code = child.code().unwrap_or(u8::MAX);
+            let killed = child.was_killed();
+            note(trace, &[child], None);
+            Ok(Lived { killed, ..Lived::with(code) })
+        }
+    }
 }
 
 /// Directories that the image declares as volumes get one each, unless something is mounted there. nsrun, which was
@@ -215,12 +219,20 @@ fn code_without(outcome: &Outcome) -> Result<u8> {
     }
 }
 
-/// How nsrun itself came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nsrun {
-    /// By itself, or it was never started.
-    Done,
-    Killed,
+/// What there is to say of a life that nsrun has seen the end of, if there was one.
+struct Lived {
+    /// The exit code.
+    code: u8,
+    /// nsrun was killed: what it made is there still.
+    killed: bool,
+    /// nsrun, which has nothing of the container's any more and is about to end.
+    leaving: Option<Child>,
+}
+
+impl Lived {
+    fn with(code: u8) -> Lived {
+        Lived { code, killed: false, leaving: None }
+    }
 }
 
 fn note(trace: Option<&mut Trace>, children: &[Child], document: Option<&Document>) {
@@ -270,10 +282,10 @@ fn note_running(store: &Store, record: &mut Record, process: Process) -> Result<
 }
 
 /// What may have been made, and whether the command was ever started.
-fn what_to_undo(record: &Record, ended: &Result<(u8, Nsrun)>) -> (Undo, bool) {
+fn what_to_undo(record: &Record, ended: &Result<Lived>) -> (Undo, bool) {
     let ran = record.process.is_some();
     let undo = Undo {
-        nsrun: !matches!(ended, Ok((_, Nsrun::Done))),
+        nsrun: !matches!(ended, Ok(Lived { killed: false, .. })),
         mount_overlay: true,
         netns: record.plan.netns.is_some(),
         cgctl: true,

@@ -106,6 +106,6 @@ fn take_down(bench: &Bench, store: &Store) -> Result<()> {
         _ => false,
     };
     let what = if ended { Undo { mount_overlay: true, ..Undo::default() } } else { Undo::everything() };
-    undo(bench, &what)?;
+    undo(bench, &what, None)?;
     gc::forget(store, id)
 }

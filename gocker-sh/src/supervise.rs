@@ -36,6 +36,14 @@ pub struct Waiting {
     until: Until,
 }
 
+/// What became of the payload.
+pub enum Fate {
+    /// It ended with this code, nsrun said and is about to end itself.
+    Told(Child, u8),
+    /// nsrun has ended, or goes on without us: the payload never ran, is detached, or nobody knows how it ended.
+    Untold(Child),
+}
+
 /// How long to stay with nsrun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
@@ -95,14 +103,14 @@ impl Waiting {
         Ok(self.child)
     }
 
-    /// Hands it the document and sees it to its end, a loose one only until it runs. `on_running` is called once, as soon as the payload's own program
-    /// has begun.
+    /// Hands it the document and sees the payload to its end, a loose one only until it runs. `on_running` is called once,
+    /// as soon as the payload's own program has begun.
     pub fn run(
         self,
         bench: &Bench,
         document: &Document,
         on_running: impl FnMut(Process) -> Result<()>,
-    ) -> Result<Child> {
+    ) -> Result<Fate> {
         let Waiting { child, document: mut pipe, facts, until } = self;
         match pipe.write_all(document.to_line()?.as_bytes()) {
             // It has ended already, and said why.
@@ -110,9 +118,12 @@ impl Waiting {
             written => written.context("cannot hand the document to nsrun")?,
         }
         drop(pipe);
-        let mut watch = Watch { child, facts, until, running: false, on_running };
+        let mut watch = Watch { child, facts, until, running: false, stopped: None, on_running };
         watch.see_it_end(bench)?;
-        Ok(watch.child)
+        Ok(match watch.stopped {
+            Some(code) => Fate::Told(watch.child, code),
+            None => Fate::Untold(watch.child),
+        })
     }
 }
 
@@ -122,6 +133,8 @@ struct Watch<F> {
     until: Until,
     /// Whether the payload's own program has begun.
     running: bool,
+    /// The code it ended with. What nsrun does then concerns nobody else.
+    stopped: Option<u8>,
     on_running: F,
 }
 
@@ -134,7 +147,7 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
                 self.facts.read()?;
                 self.look_at_facts()?;
             }
-            if self.running && self.until == Until::Running {
+            if self.stopped.is_some() || self.running && self.until == Until::Running {
                 return Ok(());
             }
             while let Some(event) = bench.signals.next()? {
@@ -166,9 +179,13 @@ impl<F: FnMut(Process) -> Result<()>> Watch<F> {
 
     fn look_at_facts(&mut self) -> Result<()> {
         while let Some(fact) = self.facts.next()? {
-            if let (Fact::Running(process), false) = (fact, self.running) {
-                self.running = true;
-                (self.on_running)(process)?;
+            match fact {
+                Fact::Running(process) if !self.running => {
+                    self.running = true;
+                    (self.on_running)(process)?;
+                }
+                Fact::Running(_) => {}
+                Fact::Stopped(code) => self.stopped = Some(code),
             }
         }
         Ok(())

@@ -53,9 +53,11 @@ impl Undo {
     }
 }
 
+/// `leaving` is a process that is about to end by itself; it is waited for, too.
+///
 /// # Errors
 /// A stage could not take back what it made; it has said why. The others have been undone all the same.
-pub fn undo(bench: &Bench, what: &Undo) -> Result<Undone> {
+pub fn undo(bench: &Bench, what: &Undo, leaving: Option<Child>) -> Result<Undone> {
     let id = &bench.hold.id;
     let mut children = Vec::new();
     let mut failure = Ok(());
@@ -66,7 +68,8 @@ pub fn undo(bench: &Bench, what: &Undo) -> Result<Undone> {
         failure = failure.and(wait(bench, &mut first));
         children.append(&mut first);
     }
-    let mut rest = Vec::new();
+    let mut rest: Vec<Child> = leaving.into_iter().collect();
+    let stages = rest.len();
     let mut stat = None;
     if what.cgctl {
         let (arguments, wants_stat) = cgctl(what, id);
@@ -86,11 +89,11 @@ pub fn undo(bench: &Bench, what: &Undo) -> Result<Undone> {
     if let Some(text) = rest.iter().find_map(|child| child.stdout.as_ref()) {
         stat = serde_json::from_slice(&text.text).ok();
     }
-    children.append(&mut rest);
     failure?;
-    if let Some(child) = children.iter().find(|child| child.code() != Some(0)) {
+    if let Some(child) = children.iter().chain(&rest[stages..]).find(|child| child.code() != Some(0)) {
         bail!("cannot remove all of container {}: {} failed", id.short(), child.tool);
     }
+    children.append(&mut rest);
     Ok(Undone { children, stat })
 }
 
