@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::signals::{Origin, Signals, ends};
 use crate::spawn::{Blocked, Command, Session, Stream, Tools, pipe};
 use crate::store::Hold;
+use crate::sys;
 
 /// What a command has at hand to work on a container.
 pub struct Bench<'a> {
@@ -50,6 +51,7 @@ pub struct Stages {
 impl Stages {
     /// Starts every stage of the plan. Should one not start, those before it are at work all the same.
     pub fn start(bench: &Bench, plan: &Plan) -> Stages {
+        sys::ask_for_short_turns();
         let mut children = Vec::new();
         let started = start(bench, plan, &mut children);
         Stages { children, started }

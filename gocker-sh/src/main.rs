@@ -2,7 +2,7 @@
 //!
 //! It parses, chains, records and renders. It knows no mount, link, cgroup or namespace: whatever is done to the
 //! host is done by a stage, and can be done by a shell script with the same stages.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod absent;
 mod ask;
@@ -47,6 +47,8 @@ mod store;
 mod stored;
 mod streams;
 mod supervise;
+#[expect(unsafe_code, reason = "sched_setattr(2) has no safe wrapper")]
+mod sys;
 mod teardown;
 mod template;
 mod trace;

@@ -45,6 +45,22 @@ fn what_a_command_sees() {
     }
 }
 
+/// gocker-sh has short turns on the processors for itself; what it runs has those that its caller has.
+#[test]
+fn the_payload_is_scheduled_as_gocker_shs_caller_is() {
+    const LOOK: &str = "grep -E '^(policy|prio|se.slice) ' /proc/self/sched";
+    let host = Host::with_images();
+    for caller in ["", "nice -n 5", "chrt --batch 0"] {
+        let own = host.sh(&format!("{caller} sh -c \"{LOOK}\"")).ok();
+        let payloads = host
+            .sh(&format!(
+                "{caller} gocker-sh run --rm --security-opt systempaths=unconfined busybox sh -c \"{LOOK}\""
+            ))
+            .ok();
+        assert_eq!(payloads, own, "{caller}");
+    }
+}
+
 #[test]
 fn the_host_name_is_the_short_id_and_the_cidfile_has_the_whole() {
     let host = Host::with_images();
