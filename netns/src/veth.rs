@@ -28,6 +28,10 @@ pub const INSIDE: &str = "eth0";
 /// The host's end is named this, and the first 12 digits of the id.
 const PREFIX: &str = "gk";
 
+/// Queues of each end and direction: the one that a veth uses. Without a word the kernel gives it one for each processor,
+/// lays all but one to rest, and waits an RCU grace period for that, a millisecond for a pair.
+const QUEUES: [&str; 4] = ["numtxqueues", "1", "numrxqueues", "1"];
+
 /// The host's end of a container's pair.
 pub fn name(id: &Id) -> String {
     format!("{PREFIX}{}", id.short())
@@ -79,7 +83,7 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
     let mtu = mtu.as_ref().map(|mtu| ["mtu", mtu.as_str()]);
     let mtu = mtu.as_ref().map_or(&[][..], |words| words);
     let add = ["ip", "link", "add", &name, "master", &plan.lan.bridge.name, "up"];
-    shell(&[&add, mtu, &peer, mtu, &["netns", &netns]].concat());
+    shell(&[&add[..], &QUEUES, mtu, &peer, &QUEUES, mtu, &["netns", &netns]].concat());
     let departure = Departure::default();
     let (leased, host) = loop {
         let [made, leased, found] =
@@ -138,8 +142,12 @@ pub fn remove(rtnl: &Rtnl, id: &Id) -> Result<()> {
 }
 
 fn pair(plan: &Plan, name: &str, namespace: &File) -> Request {
+    let queues = || [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
     let mut peer = LinkUnspec::new_with_name(plan.inside).setns_by_fd(namespace.as_raw_fd());
     let mut message = LinkMessageBuilder::<LinkVeth>::new(name, plan.inside);
+    for (ours, theirs) in queues().into_iter().zip(queues()) {
+        (peer, message) = (peer.append_extra_attribute(theirs), message.append_extra_attribute(ours));
+    }
     if let Some(mtu) = plan.mtu {
         (peer, message) = (peer.mtu(mtu), message.mtu(mtu));
     }
