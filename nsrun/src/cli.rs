@@ -101,13 +101,14 @@ fn carry_out(cli: Cli) -> Result<u8> {
     if let Some(file) = &cli.engine.log {
         log::open(file, cli.engine.log_format)?;
     }
-    check(&cli.engine).and_then(|()| dispatch(cli)).inspect_err(log::error)
+    check(&cli).and_then(|()| dispatch(cli)).inspect_err(log::error)
 }
 
 /// # Errors
 /// An engine wants what nsrun does not do.
-fn check(engine: &EngineOptions) -> Result<()> {
-    if engine.systemd_cgroup {
+fn check(Cli { engine, verb, .. }: &Cli) -> Result<()> {
+    // With every other verb it says of a group that is there, or is not, what the record knows better.
+    if engine.systemd_cgroup && matches!(verb, None | Some(Verb::Create(_) | Verb::Run(_))) {
         return Err(anyhow!("cannot use --systemd-cgroup: nsrun makes cgroups without systemd")).hint(
             "tell the engine to use cgroupfs: --cgroup-manager cgroupfs, native.cgroupdriver=cgroupfs",
         );

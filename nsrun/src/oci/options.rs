@@ -14,7 +14,7 @@ pub struct EngineOptions {
     /// How they are written there
     #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// Leave cgroups to systemd: refused, nsrun makes them itself
+    /// Leave cgroups to systemd: refused where one is to be made, nsrun makes them itself
     #[arg(long, global = true)]
     pub systemd_cgroup: bool,
     /// Run without root: only false and auto are accepted

@@ -122,7 +122,15 @@ fn engines_order_of_words_and_their_global_options() {
             .code(125)
             .says("a container's id has letters, digits, _, +, - and . only");
     }
-    nsrun(&host, &["--systemd-cgroup", "state", "x"]).code(125).says("cannot use --systemd-cgroup");
+    for words in [&["create", "x"][..], &["run", "x"], &["--", "true"]] {
+        let words = [&["--systemd-cgroup"], words].concat();
+        nsrun(&host, &words).code(125).says("cannot use --systemd-cgroup");
+    }
+    // Engines say it with every verb, and tidy up after a create that failed.
+    nsrun(&host, &["--systemd-cgroup", "state", "x"])
+        .code(125)
+        .says("cannot show container x: it does not exist");
+    nsrun(&host, &["--systemd-cgroup", "delete", "--force", "x"]).prints("");
     nsrun(&host, &["--rootless=true", "state", "x"]).code(125).says("cannot use --rootless=true");
     host.sh("rm -r /run/other").ok();
 }
