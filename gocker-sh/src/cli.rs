@@ -202,7 +202,7 @@ fn carry_out(cli: Cli) -> Result<u8> {
         Command::Pull(options) => get::pull(global, &options),
         Command::Rmi(options) => rmi::rmi(global, &options),
         Command::Gc(options) => gc::command(global, &options),
-        Command::Other(words) => absent::answer(&words),
+        Command::Other(words) => absent::answer("", &words),
     }
 }
 

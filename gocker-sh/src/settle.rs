@@ -48,12 +48,14 @@ fn of_image(tools: &Tools, options: &Run, name: &str) -> Result<std::result::Res
     }
 }
 
+/// The container's port of a `-p`, with its protocol.
+pub fn inside(published: &str) -> String {
+    let port = published.rsplit(':').next().unwrap_or_default();
+    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+}
+
 /// Each port on a free one of the host, those that are published already aside.
-fn publish(network: &mut Network, exposed: &[String]) {
-    let inside = |text: &str| {
-        let port = text.rsplit(':').next().unwrap_or_default().to_owned();
-        if port.contains('/') { port } else { format!("{port}/tcp") }
-    };
+pub fn publish(network: &mut Network, exposed: &[String]) {
     for port in exposed.iter().map(|port| inside(port)) {
         if !network.publish.iter().any(|published| inside(published) == port) {
             network.publish.push(port);

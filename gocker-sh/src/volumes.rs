@@ -155,8 +155,7 @@ impl Volumes {
 /// Names for the volumes that were typed without one. The names are what comes out.
 pub fn give_names(options: &mut Run) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for volume in options.volume.iter_mut().filter(|volume| !volume.contains(':') && volume.starts_with('/'))
-    {
+    for volume in options.volume.iter_mut().filter(|volume| is_path_alone(volume)) {
         let name = stage::Id::mint()?.to_string();
         *volume = format!("{name}:{volume}");
         names.push(name);
@@ -169,8 +168,13 @@ pub fn give_names(options: &mut Run) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether a `-v` is a volume without a name.
+pub fn is_path_alone(volume: &str) -> bool {
+    !volume.contains(':') && volume.starts_with('/')
+}
+
 /// Whether a `--mount` is a volume without a name.
-fn is_nameless(spec: &str) -> bool {
+pub fn is_nameless(spec: &str) -> bool {
     let has = |keys: &[&str]| {
         spec.split(',').any(|word| word.split_once('=').is_some_and(|(key, _)| keys.contains(&key)))
     };
@@ -178,8 +182,8 @@ fn is_nameless(spec: &str) -> bool {
     is_volume && !has(&["source", "src"])
 }
 
-/// The directories of a container that something is mounted on.
-fn covered(options: &Run) -> Vec<String> {
+/// The directories of a container that something is mounted on, volumes without a name aside.
+pub fn covered(options: &Run) -> Vec<String> {
     let volumes = options.volume.iter().filter_map(|volume| volume.split(':').nth(1));
     let fields = options.isolation.mount.iter().flat_map(|spec| spec.split(','));
     let mounts = fields.filter_map(|word| match word.split_once('=') {

@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 use stage::{Codes, Id};
 
 use super::{Inspected, say};
-use crate::ask;
 use crate::cli::Global;
 use crate::filter::Filters;
 use crate::listing::{Column, Format, Listing};
 use crate::record::Record;
 use crate::spawn::Tools;
 use crate::store::Store;
+use crate::{absent, ask};
 
 /// Networks that containers are connected to
 #[derive(clap::Args, Clone, Debug)]
@@ -65,6 +65,8 @@ enum Verb {
         #[arg(short, long)]
         force: bool,
     },
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -149,6 +151,7 @@ pub fn command(global: &Global, command: &Command) -> Result<u8> {
             }
             prune(&tools)
         }
+        Verb::Other(words) => absent::answer("network", words),
     }
 }
 

@@ -3,8 +3,9 @@
 
 mod tools;
 mod util_linux;
+mod volumes;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use stage::{Explain, Id};
 
@@ -13,7 +14,7 @@ use crate::options::Run;
 use crate::plan::plan;
 use crate::settle;
 use crate::store::Store;
-use crate::volumes::{self, Volumes};
+use crate::volumes::{Volumes, is_nameless};
 
 /// What the script is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -35,17 +36,41 @@ pub fn print(global: &Global, options: &Run, with: With) -> Result<u8> {
             "what goes on without a client is gocker-sh's own watcher; a script can be put in the background",
         );
     }
+    check(options)?;
     let id: Id = ID.parse()?;
-    let volumes = Volumes::new(&global.roots);
     let mut options = options.clone();
     settle::share(&Store::new(&global.roots), &mut options)?;
-    let options = &options;
-    let plan = plan(options, &id, &volumes)?;
+    let exposed = options.network.expose.clone();
+    if options.network.publish_all {
+        settle::publish(&mut options.network, &exposed);
+    }
+    let volumes = Volumes::new(&global.roots);
+    let nameless = volumes::take_nameless(&mut options);
+    let plan = plan(&options, &id, &volumes)?;
     let text = match with {
-        With::Tools => tools::script(options, &plan, &prepare(options, &volumes)),
-        With::UtilLinux => util_linux::script(options, &plan)?,
+        With::Tools => {
+            let prepare = volumes::prepare(&options, &volumes, &nameless);
+            tools::script(&options, &plan, &prepare)
+        }
+        With::UtilLinux if nameless.is_empty() => util_linux::script(&options, &plan)?,
+        With::UtilLinux => bail!(
+            "cannot print a script with util-linux: it does without --volume={}; --print-script=tools has it",
+            nameless.join(" --volume=")
+        ),
     };
     stage::print(&text).map(|()| 0)
+}
+
+/// Refuses what neither kind of script can do.
+fn check(options: &Run) -> Result<()> {
+    if options.cidfile.is_some() {
+        return Err(anyhow!("cannot print a script with --cidfile")).hint("in the script the id is $id");
+    }
+    if let Some(spec) = options.isolation.mount.iter().find(|spec| is_nameless(spec)) {
+        return Err(anyhow!("cannot print a script with --mount={spec}: the volume has no name"))
+            .hint("give it one with source=NAME, or say -v DIR");
+    }
+    Ok(())
 }
 
 /// A word, quoted for a shell where it must be. The id is the script's.
@@ -67,20 +92,6 @@ fn line(words: &[String]) -> String {
 fn typed(options: &Run) -> String {
     let words: Vec<&str> = options.image.words.iter().map(String::as_str).collect();
     words.join(" ").replace('\n', " ")
-}
-
-/// Commands that make the named volumes and fill them from the image.
-fn prepare(options: &Run, volumes: &Volumes) -> String {
-    let mut text = String::new();
-    for (name, destination, _) in options.volumes().iter().filter_map(|volume| volumes::named(volume)) {
-        let data = quoted(&volumes.data(name).display().to_string());
-        let destination = quoted(destination);
-        text += &format!(
-            "mkdir -p {data}\nroot=$(jq -r .rootfs.path \"$box\")\nif [ -z \"$(ls -A {data})\" ] && [ -d \"$root\"{destination} ]; then \
-             cp -a \"$root\"{destination}/. {data}; fi\n"
-        );
-    }
-    text
 }
 
 /// `plan` without the id, for scripts that name things themselves.

@@ -1,41 +1,86 @@
 //! The script with util-linux, iproute2, nftables and the files of the cgroup: what the stages do, in its plainest form.
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use super::{line, quoted, typed};
 use crate::options::{Mode, Run};
 use crate::plan::Plan;
+use crate::volumes;
 
 /// The capabilities that docker leaves.
 const CAPABILITIES: &str = "chown,dac_override,fowner,fsetid,kill,mknod,net_bind_service,net_raw,setfcap,setgid,setpcap,setuid,sys_chroot,audit_write";
 
+/// The options that have a plain counterpart here, or that have no effect on a run that a script does: names as in
+/// [`Run::typed`].
+const HERE: [&str; 26] = [
+    "cpus",
+    "entrypoint",
+    "env",
+    "hostname",
+    "interactive",
+    "label",
+    "log_driver",
+    "log_opt",
+    "mem",
+    "memory",
+    "name",
+    "network",
+    "pids",
+    "pids_limit",
+    "platform",
+    "pull",
+    "quiet",
+    "read_only",
+    "restart",
+    "rm",
+    "rootfs",
+    "stop_signal",
+    "stop_timeout",
+    "volume",
+    "words",
+    "workdir",
+];
+
 /// # Errors
 /// An option has no plain counterpart here.
 pub fn script(options: &Run, plan: &Plan) -> Result<String> {
-    for (name, there) in [
-        ("--init", options.init),
-        ("--tty", options.process.tty),
-        ("--env-file", !options.process.env_file.is_empty()),
-        ("--user", options.process.user.is_some()),
-        ("--add-host", !options.network.add_host.is_empty()),
-        ("--network=NAME", matches!(options.network.mode(), Mode::Named(_) | Mode::Container(_))),
-    ] {
-        if there {
-            bail!(
-                "cannot print a script with util-linux: it does without {name}; --print-script=tools has it"
-            );
-        }
-    }
+    check(options)?;
     let parts =
         [head(options), image(plan), network(&options.network.mode()), cgroup(&plan.cgctl), process(options)];
     Ok(parts.concat())
+}
+
+fn check(options: &Run) -> Result<()> {
+    let typed: Value = serde_json::from_str(options.typed()?.get())?;
+    let named = options.volume.iter().any(|volume| volumes::named(volume).is_some());
+    let other = match options.network.mode() {
+        Mode::Named(_) | Mode::Container(_) => Some("network=NAME"),
+        _ if named => Some("volume=NAME"),
+        _ => names(&typed).into_iter().find(|name| !HERE.contains(name)),
+    };
+    match other {
+        Some(name) => bail!(
+            "cannot print a script with util-linux: it does without --{}; --print-script=tools has it",
+            name.replace('_', "-")
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The options that were typed; they stand in groups.
+fn names(typed: &Value) -> Vec<&str> {
+    let fields = typed.as_object().into_iter().flatten();
+    fields
+        .flat_map(|(name, value)| if value.is_object() { names(value) } else { vec![name.as_str()] })
+        .collect()
 }
 
 fn head(options: &Run) -> String {
     format!(
         r#"#!/bin/sh
 # gocker-sh run ... {typed}
-# With util-linux, iproute2 and nftables. Not here: the seccomp filter, masked paths, /etc/hosts.
+# With util-linux, iproute2 and nftables. Not here: the seccomp filter, masked paths, /etc/hosts; the image's volumes are in the writable layer.
 set -eu
 id=$(od -An -N6 -tx1 /dev/urandom | tr -d ' \n')
 dir=$(mktemp -d)

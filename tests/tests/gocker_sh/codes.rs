@@ -86,6 +86,13 @@ fn commands_of_docker_that_are_not_here_say_what_to_use() {
     let host = Host::new();
     host.run(&["gocker-sh", "push"])
         .fails(1, "gocker-sh: there is no push: copy the image to the registry with skopeo or crane\n");
+    host.run(&["gocker-sh", "network", "connect", "net", "web"]).fails(
+        1,
+        "gocker-sh: there is no network connect: say at run or create which network it is in: --network NAME\n",
+    );
+    host.run(&["gocker-sh", "network", "disconnect", "-f", "net", "web"]).code(1).says("--network none");
+    host.run(&["gocker-sh", "network", "frob"])
+        .fails(1, "gocker-sh: 'network frob' is not a gocker-sh command.\nSee 'gocker-sh network --help'\n");
     host.run(&["gocker-sh", "frob"])
         .fails(1, "gocker-sh: 'frob' is not a gocker-sh command.\nSee 'gocker-sh --help'\n");
 }
@@ -161,5 +168,14 @@ fn the_kernels_kill_at_the_memory_limit_is_137_and_said() {
     );
     let listed = host.run(&["gocker-sh", "ps", "-a", "--json"]).json();
     assert_eq!((&listed[0]["oomKilled"], &listed[0]["exitCode"]), (&true.into(), &137.into()), "{listed}");
-    host.run(&["gocker-sh", "rm", "eater"]).prints("eater");
+    let state = "{{.State.OOMKilled}} {{.State.ExitCode}} {{.State.Status}}";
+    host.run(&["gocker-sh", "inspect", "-f", state, "eater"]).prints("true 137 exited");
+    // A detached one's watcher sees it, too; and who only leaves with 137 was not killed for memory.
+    host.run(&[&["gocker-sh", "run", "-d", "--name", "away"], &options[3..]].concat()).ok();
+    host.run(&["gocker-sh", "wait", "away"]).prints("137");
+    host.run(&["gocker-sh", "inspect", "-f", state, "away"]).prints("true 137 exited");
+    host.run(&["gocker-sh", "run", "--name", "calm", "--mem=32", "busybox", "sh", "-c", "exit 137"])
+        .code(137);
+    host.run(&["gocker-sh", "inspect", "-f", state, "calm"]).prints("false 137 exited");
+    host.run(&["gocker-sh", "rm", "eater", "away", "calm"]).prints("eater\naway\ncalm");
 }
