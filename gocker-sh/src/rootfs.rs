@@ -28,7 +28,7 @@ pub fn with<T>(
     if let Some(process) = lookup::started(store, id)?.and_then(|record| record.process) {
         return act(&open(&PathBuf::from(format!("/proc/{}/root", process.pid)))?);
     }
-    mounted(global, store, id, |path| act(&open(&path)?))
+    mounted(global, store, id, |rootfs| act(&open(&path_in(rootfs)?)?))
 }
 
 /// Calls `act` with the path of the root as the host has it: without what is mounted inside.
@@ -40,7 +40,23 @@ pub fn with_path<T>(
 ) -> Result<T> {
     match lookup::started(store, id)? {
         Some(record) => act(path_of(&record)?),
-        None => mounted(global, store, id, act),
+        None => mounted(global, store, id, |rootfs| act(path_in(rootfs)?)),
+    }
+}
+
+/// Calls `act` with the directory of what the container has written. That of one that has never run, where only `cp` may
+/// have written, is found by mounting its root for the moment.
+pub fn with_upper<T>(
+    global: &Global,
+    store: &Store,
+    record: &Record,
+    act: impl FnOnce(&str) -> Result<T>,
+) -> Result<T> {
+    match record.upper()? {
+        Some(upper) => act(&upper),
+        None => mounted(global, store, &record.id, |rootfs| {
+            act(rootfs["upper"].as_str().context("mount-overlay names no upper directory")?)
+        }),
     }
 }
 
@@ -57,25 +73,24 @@ fn path_of(record: &Record) -> Result<PathBuf> {
     path.with_context(|| format!("cannot find the root file system of container {}", record.id.short()))
 }
 
-/// Holds the container, so that nobody starts or removes it meanwhile.
-fn mounted<T>(global: &Global, store: &Store, id: &Id, act: impl FnOnce(PathBuf) -> Result<T>) -> Result<T> {
+/// Of the document's section.
+fn path_in(rootfs: &Value) -> Result<PathBuf> {
+    rootfs["path"].as_str().map(PathBuf::from).context("mount-overlay names no path")
+}
+
+/// Holds the container, so that nobody starts or removes it meanwhile. `act` is given the document's section `rootfs`.
+fn mounted<T>(global: &Global, store: &Store, id: &Id, act: impl FnOnce(&Value) -> Result<T>) -> Result<T> {
     let hold = store.hold(id)?;
     let done = mount_and(global, store, id, act);
     let removed = hold.remove();
     done.and_then(|done| removed.map(|()| done))
 }
 
-fn mount_and<T>(
-    global: &Global,
-    store: &Store,
-    id: &Id,
-    act: impl FnOnce(PathBuf) -> Result<T>,
-) -> Result<T> {
+fn mount_and<T>(global: &Global, store: &Store, id: &Id, act: impl FnOnce(&Value) -> Result<T>) -> Result<T> {
     let tools = Tools::new(global)?;
     let record = Record::read(store, id)?.with_context(|| format!("No such container: {id}"))?;
     let document = mount(&tools, &record.plan)?;
-    let path = document["rootfs"]["path"].as_str().context("mount-overlay names no path").map(PathBuf::from);
-    let done = path.and_then(act);
+    let done = act(&document["rootfs"]);
     match crate::ask::code(&tools, "mount-overlay", &["undo", "--keep-upper", id.as_str()])? {
         0 => done,
         _ => done.and_then(|_| bail!("cannot unmount the root file system of container {}", id.short())),

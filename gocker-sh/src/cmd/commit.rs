@@ -11,7 +11,7 @@ use crate::record::{Record, State, now};
 use crate::spawn::Tools;
 use crate::store::Store;
 use crate::volumes::Volumes;
-use crate::{ask, change, gc, lookup, shape};
+use crate::{ask, change, gc, lookup, rootfs, shape};
 
 /// Make an image of what a container has changed
 #[derive(clap::Args, Clone, Debug)]
@@ -44,16 +44,34 @@ pub fn commit(global: &Global, options: &Commit) -> Result<u8> {
     let id = lookup::container(&store, &options.container)?;
     let record = Record::read(&store, &id)?.with_context(|| format!("No such container: {id}"))?;
     let tools = Tools::new(global)?;
-    let words = words(global, &store, &record, options)?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    if !options.pause || record.state() != State::Running {
-        return made(ask::document(&tools, "pull", &words)?);
+    check(&record)?;
+    rootfs::with_upper(global, &store, &record, |upper| {
+        let words = words(global, &store, &record, options, upper)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if options.pause && record.state() == State::Running {
+            return frozen(&tools, &record, &words);
+        }
+        made(ask::document(&tools, "pull", &words)?)
+    })
+}
+
+fn check(record: &Record) -> Result<()> {
+    if record.image_id.is_some() {
+        return Ok(());
     }
-    if ask::code(&tools, "cgctl", &["freeze", id.as_str()])? != 0 {
+    Err(anyhow!("it was not made of an image"))
+        .with_context(|| format!("cannot commit container {}", record.id.short()))
+        .hint("gocker-sh export writes its files, gocker-sh import makes an image of them")
+}
+
+/// Nothing of the container changes meanwhile.
+fn frozen(tools: &Tools, record: &Record, words: &[&str]) -> Result<u8> {
+    let id = &record.id;
+    if ask::code(tools, "cgctl", &["freeze", id.as_str()])? != 0 {
         bail!("cannot commit container {}: cgctl failed", id.short());
     }
-    let document = ask::document(&tools, "pull", &words);
-    let thawed = ask::code(&tools, "cgctl", &["thaw", id.as_str()])?;
+    let document = ask::document(tools, "pull", words);
+    let thawed = ask::code(tools, "cgctl", &["thaw", id.as_str()])?;
     let code = made(document?)?;
     if thawed != 0 {
         bail!("cannot let container {} go on: cgctl failed", id.short());
@@ -62,13 +80,13 @@ pub fn commit(global: &Global, options: &Commit) -> Result<u8> {
 }
 
 /// What pull is asked.
-fn words(global: &Global, store: &Store, record: &Record, options: &Commit) -> Result<Vec<String>> {
-    let context = || format!("cannot commit container {}", record.id.short());
-    let Some(image) = &record.image_id else {
-        let error = Err(anyhow!("it was not made of an image")).with_context(context);
-        return error.hint("gocker-sh export writes its files, gocker-sh import makes an image of them");
-    };
-    let upper = record.upper()?.context("it has never run").with_context(context)?;
+fn words(
+    global: &Global,
+    store: &Store,
+    record: &Record,
+    options: &Commit,
+    upper: &str,
+) -> Result<Vec<String>> {
     let container = shape::container(store, &Volumes::new(&global.roots), record)?;
     let mut config = of_image(&container["Config"]);
     change::apply_all(&mut config, &options.change)?;
@@ -83,7 +101,8 @@ fn words(global: &Global, store: &Store, record: &Record, options: &Commit) -> R
         step["comment"] = message.as_str().into();
     }
     said["history"] = json!([step]);
-    let mut words = vec![format!("--onto={image}"), format!("--config={said}")];
+    let mut words: Vec<String> = record.image_id.iter().map(|image| format!("--onto={image}")).collect();
+    words.push(format!("--config={said}"));
     words.extend(options.name.iter().map(|name| format!("--name={name}")));
     words.push(format!("rootfs:{upper}"));
     Ok(words)

@@ -3,7 +3,7 @@
 use tests::Host;
 
 /// Command lines of `run --rm` whose output is the same each time.
-const LINES: [&str; 20] = [
+const LINES: [&str; 25] = [
     "busybox echo hello",
     "busybox sh -c 'echo out; echo err >&2; exit 3'",
     "busybox true",
@@ -24,6 +24,11 @@ const LINES: [&str; 20] = [
     "-v box:/etc busybox cat /etc/passwd",
     "--init busybox sh -c 'exit 9'",
     "--rootfs /run/rootfs sh -c 'ls /'",
+    "wanting sh -c 'cat /data/file; echo x > /data/new; grep -c \" /data \" /proc/mounts; ls -a /fresh'",
+    "-v box:/data wanting sh -c 'ls /data; grep -c \" /fresh \" /proc/mounts'",
+    "-v /data -v /other wanting sh -c 'cat /data/file; grep -c \" /other \" /proc/mounts'",
+    "-u 12:34 -v /other busybox sh -c 'ls -ldn /other | cut -c1-10'",
+    "-P wanting sh -c 'ls /sys/class/net'",
 ];
 
 /// Those that have a counterpart with util-linux.
@@ -49,6 +54,10 @@ fn host() -> Host {
         "gocker-sh run --rm --network none -v box:/etc busybox true; ip netns add one && ip netns del one",
     )
     .ok();
+    // An image that wants volumes, and exposes ports.
+    let make = "gocker-sh run --name old --network none busybox sh -c 'mkdir /data; chmod 750 /data; echo data > /data/file' && \
+                gocker-sh commit -c 'VOLUME /data /fresh/' -c 'EXPOSE 80 53/udp' old wanting && gocker-sh rm old";
+    host.sh(make).ok();
     host.settled()
 }
 
@@ -105,4 +114,52 @@ fn printed_scripts_have_no_faults() {
     for with in ["tools", "util-linux"] {
         host.sh(&format!("gocker-sh run --print-script={with} -m 64m -v /tmp:/x:ro busybox sh -c 'echo $1' | shellcheck --severity=warning -")).ok();
     }
+}
+
+#[test]
+fn the_script_publishes_what_the_image_exposes() {
+    let host = host();
+    // What netns has made, told before the command runs.
+    let told = r#"s/^nsrun --doc/jq -c '[.network.portMappings[] | "\(.containerPort)\/\(.protocol)"] | unique' "$box"; &/"#;
+    let script = |options: &str| {
+        let print = format!("gocker-sh run --rm --print-script {options} wanting true");
+        host.sh(&format!(
+            "{print} > /run/script && sed {} -i /run/script && sh /run/script; rm /run/script",
+            quoted(told)
+        ))
+    };
+    script("-P").prints("[\"53/udp\",\"80/tcp\"]");
+    script("-P -p 8080:80 --expose 90").prints("[\"53/udp\",\"80/tcp\",\"90/tcp\"]");
+    host.assert_clean();
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[test]
+fn what_a_script_cannot_do_is_refused_by_name() {
+    let host = Host::new();
+    let refuses = |words: &[&str], said: &str| {
+        host.run(&[&["gocker-sh", "run"], words, &["busybox"]].concat()).code(125).says(said);
+    };
+    for (option, name) in [
+        ("-P", "--publish-all"),
+        ("--publish=80", "--publish"),
+        ("--privileged", "--privileged"),
+        ("--cap-drop=ALL", "--cap-drop"),
+        ("--tmpfs=/x", "--tmpfs"),
+        ("--init", "--init"),
+        ("--user=1", "--user"),
+        ("--volume=box:/x", "--volume=NAME"),
+        ("--volume=/x", "--volume=/x"),
+        ("--network=mine", "--network=NAME"),
+    ] {
+        let said = format!(
+            "cannot print a script with util-linux: it does without {name}; --print-script=tools has it"
+        );
+        refuses(&["--print-script=util-linux", option], &said);
+    }
+    refuses(&["--print-script", "--cidfile=/run/cid"], "cannot print a script with --cidfile");
+    refuses(&["--print-script", "--mount=type=volume,dst=/x"], "the volume has no name");
 }
