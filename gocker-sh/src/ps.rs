@@ -123,7 +123,7 @@ fn read(store: &Store, id: &Id, in_run_root: bool) -> Option<Record> {
     // Most are kept and do not run: they are not looked for where they cannot be.
     let read = if in_run_root { Record::read(store, id) } else { Record::read_kept(store, id) };
     match read {
-        Ok(record) => record,
+        Ok(record) => record.map(Record::seen_now),
         Err(error) => Some(Record::broken(id, &format!("{error:#}"))),
     }
 }

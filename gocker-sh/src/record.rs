@@ -71,6 +71,9 @@ pub struct Record {
     /// Why the record on disk cannot be used, when this one stands in for it.
     #[serde(skip)]
     pub broken: Option<String>,
+    /// What it did when it was last looked at, for who wants to look once. Absent: the kernel is asked each time.
+    #[serde(skip)]
+    pub seen: Option<State>,
 }
 
 /// The `process` section of nsrun, as far as it matters here.
@@ -236,10 +239,19 @@ impl Record {
             options: None,
             anonymous: Vec::new(),
             broken: Some(why.to_owned()),
+            seen: None,
         }
     }
 
+    /// The same record, which from now on says what the container does at this moment.
+    pub fn seen_now(self) -> Record {
+        Record { seen: Some(self.state()), ..self }
+    }
+
     pub fn state(&self) -> State {
+        if let Some(seen) = self.seen {
+            return seen;
+        }
         match (&self.end, &self.process) {
             _ if self.broken.is_some() => State::Broken,
             (Some(_), _) => State::Exited,
@@ -270,7 +282,11 @@ impl Process {
 
     /// Its state's letter and start time, proc_pid_stat(5).
     fn look(pid: i32) -> Option<(char, u64)> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Listings ask of hundreds: one read(2) each. 16 bytes of name and 51 numbers fit in.
+        let mut line = [0; 2048];
+        let count = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        // A name may be cut within a character.
+        let stat = String::from_utf8_lossy(&line[..count]);
         // The second field is the name, in parentheses, and may hold anything: what follows its end is the third.
         let (_, rest) = stat.rsplit_once(") ")?;
         let mut fields = rest.split(' ');

@@ -110,6 +110,7 @@ pub fn record(store: &Store, hold: &Hold, settled: &Settled, mut plan: Plan) -> 
         options: Some(options.typed()?),
         anonymous: anonymous.clone(),
         broken: None,
+        seen: None,
     };
     let written = match record.afterlife {
         Afterlife::Remove => record.write_run(store),
