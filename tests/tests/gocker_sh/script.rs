@@ -120,7 +120,7 @@ fn printed_scripts_have_no_faults() {
 fn the_script_publishes_what_the_image_exposes() {
     let host = host();
     // What netns has made, told before the command runs.
-    let told = r#"s/^nsrun --doc/jq -c '[.network.portMappings[] | "\(.containerPort)\/\(.protocol)"] | unique' "$box"; &/"#;
+    let told = r#"s/^nsrun --doc/jq -c '[.network.portMappings[] | "\\(.containerPort)\/\\(.protocol)"] | unique' "$box"; &/"#;
     let script = |options: &str| {
         let print = format!("gocker-sh run --rm --print-script {options} wanting true");
         host.sh(&format!(
