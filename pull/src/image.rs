@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use stage::{Durability, make_private_dir, replace_file};
+use stage::{Durability, Lock, make_private_dir, replace_file};
 
 use crate::digest::Digest;
 use crate::manifest::{Config, Descriptor};
@@ -192,20 +192,35 @@ impl Store {
         placed.and_then(|()| fs::File::open(parent)?.sync_all()).with_context(context)
     }
 
-    /// Removes what killed processes were about to put in the place of a record or a name. With the store's lock held.
+    /// Removes what killed processes were about to put in the place of a record, a name or a blob. With the store's lock
+    /// held.
     pub fn remove_temporary(&self) -> Result<()> {
         let mut dirs = vec![self.images(), self.names(), self.blobs()];
         while let Some(dir) = dirs.pop() {
             for name in listing(&dir)? {
                 let path = dir.join(&name);
                 if name.ends_with(".tmp") {
-                    remove_file(&path)?;
+                    self.remove_unless_locked(&path, &name)?;
                 } else if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
                     dirs.push(path);
                 }
             }
         }
         Ok(())
+    }
+
+    /// A manifest or a configuration is fetched under its own lock, not the store's: then the file is no killed process'.
+    fn remove_unless_locked(&self, path: &Path, name: &str) -> Result<()> {
+        let digest = name.split('.').next().and_then(|hex| Digest::from_hex(hex).ok());
+        let lock = match digest.filter(|_| path.starts_with(self.blobs())) {
+            Some(digest) => match self.try_lock_blob(&digest)? {
+                None => return Ok(()),
+                lock => lock,
+            },
+            None => None,
+        };
+        remove_file(path)?;
+        lock.map_or(Ok(()), Lock::remove)
     }
 
     /// Removes a name, and the directories that have become empty with it. With the store's lock held.

@@ -265,6 +265,24 @@ fn a_pull_that_was_killed_leaves_nothing_that_the_next_does_not_remove() {
     assert!(met > 20, "{met}");
 }
 
+/// That a manifest is on its way here from somebody else, its lock says.
+#[test]
+fn what_another_process_is_about_to_store_stays() {
+    let host = Host::new();
+    layout(&host, "/run/oci", &["1"]);
+    layout(&host, "/run/other", &["2"]);
+    layout(&host, "/run/third", &["3"]);
+    host.run(&["pull", "oci:/run/other"]).ok();
+    let hex = "0".repeat(64);
+    host.sh(&format!(
+        "cd /var/lib/gocker/pull && touch blobs/sha256/{hex}.1.tmp && flock locks/blob-{hex}.lock pull oci:/run/oci \
+         > /dev/null && ls blobs/sha256 | grep tmp"
+    ))
+    .prints(&format!("{hex}.1.tmp"));
+    host.run(&["pull", "oci:/run/third"]).ok();
+    host.sh("cd /var/lib/gocker/pull; ls blobs/sha256 | grep tmp; ls locks").prints("");
+}
+
 /// As [`assert_nothing_half_done`], but temporary files of a few hundred bytes may be left.
 fn assert_nothing_half_done_but_names(host: &Host) {
     host.sh(&format!(
