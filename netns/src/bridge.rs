@@ -13,6 +13,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMe
 use rtnetlink::{AddressMessageBuilder, LinkBridge};
 use stage::{Explain, Undo, shell};
 
+use crate::forwarding;
 use crate::link::{self, Link};
 use crate::network::Definition;
 use crate::rtnl::{Request, Rtnl};
@@ -145,6 +146,7 @@ pub fn make6(rtnl: &Rtnl, bridge: &mut Bridge, wanted: Option<Subnet6>) -> Resul
         return Ok(());
     }
     let subnet = wanted.map_or_else(Subnet6::random, Ok)?;
+    forwarding::keep_addresses6(&bridge.name)?;
     let address = format!("{}/{}", subnet.gateway(), subnet.net().prefix_len());
     shell(&["ip", "address", "add", &address, "dev", &bridge.name, "nodad"]);
     rtnl.all([address6(bridge.index, subnet, subnet.gateway(), &bridge.name)])?;

@@ -140,6 +140,9 @@ pub struct Setup {
     /// Publish a port: [hostIP:][hostPort[-range]:]containerPort[-range][/tcp|udp|sctp], as docker's
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
+    /// Set up though a firewall drops what is forwarded [env: GOCKER_NO_FIREWALL_CHECK]
+    #[arg(long)]
+    pub no_firewall_check: bool,
     /// Name server of the container, in place of the host's
     #[arg(long, value_name = "ADDRESS")]
     pub dns: Vec<IpAddr>,
@@ -281,6 +284,8 @@ fn set_up(mut wanted: Setup, dirs: &Dirs) -> Result<()> {
 
 /// Fills in what the environment says, and checks that the options go together.
 fn complete(wanted: &mut Setup) -> Result<()> {
+    wanted.no_firewall_check |=
+        std::env::var_os("GOCKER_NO_FIREWALL_CHECK").is_some_and(|text| !text.is_empty());
     if wanted.hostname.is_some() && matches!(wanted.network, Network::Host | Network::Container(_)) {
         bail!("cannot use --hostname: with --network={} the host name is another's", wanted.network);
     }

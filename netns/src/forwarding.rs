@@ -40,6 +40,17 @@ pub fn admit_loopback(interface: &str) -> Result<()> {
     Ok(())
 }
 
+/// Has the interface keep its addresses of IPv6 when it is brought down: the kernel would forget them. A kernel without
+/// that setting does.
+pub fn keep_addresses6(interface: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/keep_addr_on_down");
+    shell(&["sysctl", "-w", &format!("net.ipv6.conf.{interface}.keep_addr_on_down=1")]);
+    match std::fs::write(&path, "1") {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        written => written.with_context(|| format!("cannot write {path}")),
+    }
+}
+
 const FORWARD6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 const INTERFACES6: &str = "/proc/sys/net/ipv6/conf";
 

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use anyhow::Result;
-use stage::{Undo, say};
+use anyhow::{Result, anyhow};
+use stage::{Explain, Undo};
 
 use crate::bridge::{self, Bridge, Existing};
 use crate::dirs::Dirs;
 use crate::inside::Reach;
 use crate::lock::Lock;
 use crate::network::Definition;
-use crate::nft::{Firewall, State};
+use crate::nft::{Dropped, Firewall, State};
 use crate::rtnl::Rtnl;
 use crate::subnet::Subnet;
 use crate::{conflict, forwarding, rebuild};
@@ -90,6 +90,26 @@ impl Ground {
         Ok(Ground { home, rtnl, firewall, network, found })
     }
 
+    /// Whether somebody else's rules let the containers' packets pass, as far as that can be seen. Looked at by whoever
+    /// finds something missing.
+    ///
+    /// # Errors
+    /// They are dropped.
+    pub fn check_others(&self) -> Result<()> {
+        let Definition { bridge, ipv6, internal, .. } = &self.network;
+        if *internal || self.found.is_complete(&self.network) {
+            return Ok(());
+        }
+        match self.firewall.dropped_by_others(bridge, *ipv6)? {
+            Some(Dropped { chain, remedy }) => Err(anyhow!(
+                "cannot connect bridge {bridge} to the outside: chain {chain} drops what is forwarded \
+                 (--no-firewall-check goes on all the same)"
+            ))
+            .hint(remedy),
+            None => Ok(()),
+        }
+    }
+
     /// Makes what is missing. `undo` takes back what is made here and was not there in any form.
     pub fn complete(&self, dirs: &Dirs, undo: &mut Undo) -> Result<Lan> {
         if let Some(bridge) = &self.found.bridge {
@@ -142,15 +162,6 @@ impl Ground {
             undo.push(move || firewall.remove());
         }
         rebuild::table(&self.rtnl, &self.firewall, dirs)?;
-        if self.firewall.host_drops_forwarded()? {
-            let bridge = &self.network.bridge;
-            say(
-                "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside",
-            );
-            say(&format!(
-                "  hint: iptables -I FORWARD -i {bridge} -j ACCEPT; iptables -I FORWARD -o {bridge} -j ACCEPT"
-            ));
-        }
         Ok(())
     }
 }

@@ -54,6 +54,25 @@ impl Look {
         self.networks.iter().any(|(_, bridge)| bridge.subnet6.is_some())
     }
 
+    /// What is wrong with one bridge.
+    fn faults_of(&self, network: &Definition, bridge: &bridge::Bridge) -> Result<Vec<String>> {
+        let name = &bridge.name;
+        let mut faults = Vec::new();
+        if !bridge.up {
+            faults.push(format!("bridge {name} is down"));
+        } else if let (Some(subnet6), None) = (network.subnet6, bridge.subnet6) {
+            faults.push(format!("bridge {name} has lost its address of {subnet6}"));
+        }
+        let dropped = || self.firewall.dropped_by_others(name, bridge.subnet6.is_some());
+        if let (false, Some(dropped)) = (network.internal, dropped()?) {
+            faults.push(format!(
+                "chain {} drops what bridge {name} forwards: {}",
+                dropped.chain, dropped.remedy
+            ));
+        }
+        Ok(faults)
+    }
+
     /// Whether the table has what it must have, for every bridge and every port.
     fn table_is_complete(&self, dirs: &Dirs) -> Result<bool> {
         for (_, bridge) in &self.networks {
@@ -83,8 +102,10 @@ pub fn check(dirs: &Dirs) -> Result<Vec<Finding>> {
             find(None, "table inet gocker is not as it should be".to_owned());
         }
     }
-    for (_, bridge) in look.networks.iter().filter(|(_, bridge)| !bridge.up) {
-        find(None, format!("bridge {} is down", bridge.name));
+    for (network, bridge) in &look.networks {
+        for what in look.faults_of(network, bridge)? {
+            find(None, what);
+        }
     }
     let [links] = look.rtnl.all([link::list()])?;
     let links: Vec<Link> = Link::all(&links).collect();
@@ -139,9 +160,13 @@ pub fn run(dirs: &Dirs) -> Result<()> {
         if look.has_ipv6() && !forwarding::is_on6()? {
             forwarding::turn_on6(undo)?;
         }
-        for (_, bridge) in &look.networks {
+        for (network, bridge) in &look.networks {
+            let mut bridge = bridge.clone();
             if let (Some(subnet), false) = (bridge.subnet, bridge.up) {
-                bridge::make(&look.rtnl, Existing::Bridge(bridge.clone()), subnet, undo)?;
+                bridge = bridge::make(&look.rtnl, Existing::Bridge(bridge), subnet, undo)?;
+            }
+            if network.subnet6.is_some() {
+                bridge::make6(&look.rtnl, &mut bridge, network.subnet6)?;
             }
         }
         if !look.table_is_complete(dirs)? {

@@ -95,6 +95,10 @@ fn alone(id: &Id, wanted: &Setup, dirs: &Dirs, home: &Lock, undo: &mut Undo) -> 
 fn bridged(job: &Job, ground: &Ground, undo: &mut Undo) -> Result<Network> {
     let Job { id, wanted, seat, dirs } = *job;
     let dns = resolver(wanted)?;
+    // An engine has the plugin "firewall" for it, behind ours.
+    if seat.is_none() && !wanted.no_firewall_check {
+        ground.check_others()?;
+    }
     let lan = ground.complete(dirs, undo)?;
     check_addresses(wanted, &lan, &ground.network.name)?;
     let (port_mappings, taken) = choose_ports(wanted, ground, &lan)?;

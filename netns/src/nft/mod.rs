@@ -3,10 +3,11 @@
 mod chain;
 mod encode;
 mod expression;
+mod others;
 mod port;
 mod ruleset;
 mod table;
 
 pub use port::Port;
 pub use ruleset::{Network, PortChange};
-pub use table::{Firewall, State};
+pub use table::{Dropped, Firewall, State};

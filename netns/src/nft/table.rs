@@ -7,13 +7,15 @@ use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use stage::{Explain, shell};
 
 use super::chain;
-use super::encode::{Attributes, INET, IPV4, Message, datagram, transaction};
+use super::encode::{Attributes, INET, Message, datagram, transaction};
+use super::others;
 use super::port::{self, MAPS, Port};
 use super::ruleset::{self, COMMENT, Network, PortChange, TABLE};
 use crate::netlink::{Netlink, Refusal, end_of};
 
 const GETTABLE: u16 = 1;
 const GETCHAIN: u16 = 4;
+const GETRULE: u16 = 7;
 const GETSETELEM: u16 = 13;
 
 /// How the table is found.
@@ -23,6 +25,14 @@ pub enum State {
     Missing,
     /// Somebody (an older netns, a hand) left something else of it.
     Other,
+}
+
+/// A chain of somebody else's that drops our packets.
+pub struct Dropped {
+    /// As nft(8) names it.
+    pub chain: String,
+    /// The commands that would let them pass.
+    pub remedy: String,
 }
 
 /// A socket to nf_tables of the network namespace in which it was opened.
@@ -71,18 +81,34 @@ impl Firewall {
         }
     }
 
-    /// Whether the chain that iptables(8) knows as FORWARD drops what it does not accept, as docker sets it up. No
-    /// rule of another table can change that.
-    pub fn host_drops_forwarded(&self) -> Result<bool> {
-        let question = get(IPV4, GETCHAIN, Attributes::default().text(1, "filter").text(3, "FORWARD"));
-        let mut drops = false;
+    /// The chain of another table that drops what is forwarded from or to the bridge, and what would help. No rule
+    /// of ours can change that.
+    pub fn dropped_by_others(&self, bridge: &str, v6: bool) -> Result<Option<Dropped>> {
+        let chains = self.dump(GETCHAIN, others::chain)?;
+        if !chains.iter().any(|chain| chain.forwards) {
+            return Ok(None);
+        }
+        let rules = self.dump(GETRULE, others::rule)?;
+        Ok(others::dropping(&chains, &rules, bridge, v6)
+            .map(|chain| Dropped { chain: chain.place(), remedy: others::remedy(chain, &chains, bridge) }))
+    }
+
+    /// All objects of a kind, of all families.
+    fn dump<T>(&self, kind: u16, read: fn(u8, &[u8]) -> Option<T>) -> Result<Vec<T>> {
+        const ALL: u8 = 0;
+        let mut question = get(ALL, kind, Attributes::default());
+        question.flags = NLM_F_DUMP;
+        let mut found = Vec::new();
         let answered = self.0.ask(&mut datagram(&[question]), 1, |message| {
-            // NFTA_CHAIN_POLICY, NF_DROP
-            drops = find(message.payload.get(4..).unwrap_or_default(), 5) == Some(&[0; 4]);
+            if let Some((&family, _)) = message.payload.split_first() {
+                found.extend(read(family, message.payload.get(4..).unwrap_or_default()));
+            }
             Ok(())
         });
-        answered.context("cannot look at nf_tables")?;
-        Ok(drops)
+        match answered.context("cannot look at nf_tables")?.into_iter().find_map(Result::err) {
+            Some(refusal) => refused("cannot look at nf_tables", &refusal),
+            None => Ok(found),
+        }
     }
 
     /// The published ports, of all containers.

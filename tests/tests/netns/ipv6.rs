@@ -170,3 +170,32 @@ fn a_host_that_listens_to_its_router_goes_on_to() {
         .prints("2\n1");
     one.undo(&before);
 }
+
+/// A kernel forgets the addresses of an interface that goes down, unless it is told to keep them.
+#[test]
+fn a_bridge_that_was_down_has_its_address_back() {
+    let host = connected_host();
+    let default = Container::new(&host, &["--ipv6"]);
+    host.run(&["netns", "network", "create", "web", "--ipv6", "--subnet6=fd00:9::/64"]).ok();
+    let one = Container::new(&host, &["--network=web"]);
+    let ping = |one: &Container, to: &str| {
+        host.run(&["netns", "exec", &one.id, "--", "ping", "-qc1", "-W5", to]).ok();
+    };
+    host.sh("ip link set gocker0 down; ip link set gocker1 down").ok();
+    host.run(&["netns", "repair"]).prints("");
+    for container in [&default, &one] {
+        ping(container, container.network["ips"][1]["gateway"].as_str().unwrap());
+    }
+    host.sh("ip -6 address flush dev gocker1 scope global").ok();
+    let found = host.run(&["netns", "check"]).code(1).stdout;
+    assert_eq!(
+        found,
+        json!([{"what": "bridge gocker1 has lost its address of fd00:9::/64"}]).to_string() + "\n"
+    );
+    host.run(&["netns", "repair"]).prints("");
+    ping(&one, "fd00:9::1");
+    host.run(&["netns", "check"]).prints("[]");
+    one.undo(&host);
+    default.undo(&host);
+    host.run(&["netns", "network", "rm", "web"]).ok();
+}

@@ -161,28 +161,126 @@ fn any_user_may_ping_and_listen_on_port_80() {
     one.undo(&host);
 }
 
+/// What docker 28 makes of iptables' filter table, ports and all, reduced to its own bridge.
+const DOCKER: &str = "set -e
+    iptables -P FORWARD DROP
+    for chain in DOCKER DOCKER-USER DOCKER-FORWARD DOCKER-CT DOCKER-BRIDGE; do iptables -N $chain; done
+    iptables -A FORWARD -j DOCKER-USER
+    iptables -A FORWARD -j DOCKER-FORWARD
+    iptables -A DOCKER-FORWARD -j DOCKER-CT
+    iptables -A DOCKER-FORWARD -j DOCKER-BRIDGE
+    iptables -A DOCKER-FORWARD -i docker0 -j ACCEPT
+    iptables -A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+    iptables -A DOCKER-BRIDGE -o docker0 -j DOCKER
+    iptables -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
+    iptables -A DOCKER ! -i docker0 -o docker0 -j DROP";
+
+/// A ufw that denies what is routed, as it does by itself.
+const UFW: &str = "set -e
+    iptables -P FORWARD DROP
+    for chain in ufw-before-forward ufw-user-forward; do iptables -N $chain; done
+    iptables -A FORWARD -j ufw-before-forward
+    iptables -A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+    iptables -A ufw-before-forward -p icmp -m icmp --icmp-type 8 -j ACCEPT
+    iptables -A ufw-before-forward -j ufw-user-forward";
+
+/// firewalld 1.3, an uplink in the zone public.
+const FIREWALLD: &str = "nft -f - <<END
+    table inet firewalld {
+        chain filter_FORWARD {
+            type filter hook forward priority filter + 10; policy accept;
+            ct state { established, related } accept
+            ct status dnat accept
+            iifname \"lo\" accept
+            jump filter_FORWARD_ZONES
+            ct state invalid drop
+            reject with icmpx admin-prohibited
+        }
+        chain filter_FORWARD_ZONES {
+            iifname \"up0\" goto filter_FWD_public
+            goto filter_FWD_public
+        }
+        chain filter_FWD_public { jump filter_FWD_public_allow; reject with icmpx admin-prohibited; }
+        chain filter_FWD_public_allow { oifname \"nothing\" ip daddr 10.0.0.1 tcp dport 1 accept; }
+    }
+END";
+
 #[test]
-fn where_iptables_drops_what_is_forwarded_netns_says_so_once_and_what_helps() {
+fn where_others_drop_what_is_forwarded_nothing_is_made_and_what_helps_is_said() {
+    let (docker, forward, ufw, firewalld) = (
+        "iptables -I DOCKER-USER -i gocker0 -j ACCEPT; iptables -I DOCKER-USER -o gocker0 -j ACCEPT",
+        "iptables -I FORWARD -i gocker0 -j ACCEPT; iptables -I FORWARD -o gocker0 -j ACCEPT",
+        "ufw route allow in on gocker0; ufw route allow out on gocker0",
+        "firewall-cmd --permanent --zone=trusted --add-interface=gocker0 && firewall-cmd --reload",
+    );
+    let own = "nft add table inet mine; nft 'add chain inet mine f { type filter hook forward priority 5; policy drop; }'";
+    let insert = "nft insert rule inet mine f iifname gocker0 accept; nft insert rule inet mine f oifname gocker0 accept";
+    // The second is what the first does where there is such a program.
+    for (rules, chain, hint, helps) in [
+        (DOCKER, "ip filter FORWARD", docker, docker),
+        ("iptables -P FORWARD DROP", "ip filter FORWARD", forward, forward),
+        (
+            UFW,
+            "ip filter FORWARD",
+            ufw,
+            "iptables -A ufw-user-forward -i gocker0 -j ACCEPT; iptables -A ufw-user-forward -o gocker0 -j ACCEPT",
+        ),
+        (
+            FIREWALLD,
+            "inet firewalld filter_FORWARD",
+            firewalld,
+            "nft 'add chain inet firewalld filter_FWD_trusted { accept; }'
+            nft insert rule inet firewalld filter_FORWARD_ZONES iifname gocker0 goto filter_FWD_trusted",
+        ),
+        (own, "inet mine f", insert, insert),
+    ] {
+        let host = connected_host();
+        host.sh(rules).ok();
+        let host = host.settled();
+        let before = host.sh("nft -s list ruleset").ok();
+        let output = host.run(&["netns"]).code(1);
+        assert_eq!(
+            output.stderr,
+            format!(
+                "netns: cannot connect bridge gocker0 to the outside: chain {chain} drops what is forwarded \
+                 (--no-firewall-check goes on all the same)\n  hint: {hint}\n"
+            )
+        );
+        assert_eq!(host.sh("nft -s list ruleset; ip link show type bridge").ok(), before);
+        host.sh(helps).ok();
+        let opened = host.sh("nft -s list ruleset").ok();
+        let one = Container::new(&host, &[]);
+        host.run(&["netns", "exec", &one.id, "--", "ping", "-qc1", "-W5", "198.51.100.7"]).ok();
+        host.run(&["netns", "check"]).prints("[]");
+        one.undo(&host);
+        host.run(&["netns", "gc"]).ok();
+        assert_eq!(host.sh("nft -s list ruleset").ok(), opened);
+        host.sh("nft flush ruleset").ok();
+    }
+}
+
+#[test]
+fn who_knows_better_sets_up_behind_a_firewall_that_drops() {
     let host = connected_host();
     host.sh("iptables -P FORWARD DROP").ok();
     let host = host.settled();
-    let output = host.run(&["netns"]);
-    let one = Container::of(&output.clone().json());
-    let hint = output.stderr.lines().nth(1).unwrap().strip_prefix("  hint: ").unwrap();
-    assert_eq!(
-        output.stderr.lines().next().unwrap(),
-        "netns: iptables drops what the host forwards (docker sets it so): containers do not reach the outside"
-    );
-    let other = host.run(&["netns"]);
-    assert_eq!(other.stderr, "");
-    let other = Container::of(&other.json());
-    let ping = ["netns", "exec", &one.id, "--", "ping", "-qc1", "-W1", "198.51.100.7"];
-    host.run(&ping).code(1);
-    host.sh(hint).ok();
-    host.run(&ping).ok();
-    host.sh("iptables -F FORWARD").ok();
+    let one = Container::new(&host, &["--no-firewall-check"]);
+    // The ground is there: nobody looks again.
+    let other = Container::new(&host, &[]);
+    host.run(&["netns", "exec", &one.id, "--", "ping", "-qc1", "-W1", "198.51.100.7"]).code(1);
+    let what = "chain ip filter FORWARD drops what bridge gocker0 forwards: \
+        iptables -I FORWARD -i gocker0 -j ACCEPT; iptables -I FORWARD -o gocker0 -j ACCEPT";
+    let found = host.run(&["netns", "check"]).code(1).stdout;
+    assert_eq!(found, serde_json::json!([{"what": what}]).to_string() + "\n");
     one.undo(&host);
     other.undo(&host);
+    host.run(&["netns", "gc"]).ok();
+    host.sh("GOCKER_NO_FIREWALL_CHECK=1 netns --id $(printf %064d 7) </dev/null >/dev/null
+        netns undo $(printf %064d 7)")
+        .ok();
+    host.sh("netns network create --internal lab && netns --network lab --id $(printf %064d 8) </dev/null >/dev/null
+        netns undo $(printf %064d 8)
+        netns network rm lab").ok();
 }
 
 /// A container that sends under somebody else's address, as CAP_NET_RAW or an address of its own making allows.
