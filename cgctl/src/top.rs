@@ -80,9 +80,10 @@ fn line<'a>(figures: &'a Figures, before: Option<&Figures>, took: u64) -> Line<'
     Line { figures, interval_usec: took, cpu_usec: figures.cpu_usec().saturating_sub(since) }
 }
 
-/// From the top left corner of the screen, what was below it erased.
 fn table(lines: &[Line]) -> String {
-    let mut text = String::from("\x1b[H\x1b[J");
+    // From the top left corner of the screen, what was below it erased.
+    let start = if stage::may_draw(&std::io::stdout()) { "\x1b[H\x1b[J" } else { "" };
+    let mut text = start.to_owned();
     text += &format!(
         "{:<14} {:>7} {:>10} {:>10} {:>6} {:>6} {:>4}\n",
         "GROUP", "CPU", "MEMORY", "LIMIT", "PIDS", "LIMIT", "OOM"

@@ -7,6 +7,8 @@
 //!
 //! nsrun, which waits for that document, is started meanwhile (supervise).
 
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -19,7 +21,7 @@ use crate::plan::Plan;
 use crate::signals::{Origin, Signals, ends};
 use crate::spawn::{Blocked, Command, Session, Stream, Tools, pipe};
 use crate::store::Hold;
-use crate::sys;
+use crate::{swap, sys};
 
 /// What a command has at hand to work on a container.
 pub struct Bench<'a> {
@@ -84,14 +86,14 @@ impl Stages {
 /// The longest first: netns; then the chain; cgctl has time.
 fn start(bench: &Bench, plan: &Plan, children: &mut Vec<Child>) -> Result<()> {
     if let Some(arguments) = &plan.netns {
-        children.push(branch(bench, "netns", arguments)?);
+        children.push(network(bench, arguments, plan.swap.net_cmd.as_deref())?);
     }
     let upstream = match &plan.pull {
         Some(arguments) => {
             let (read, write) = pipe()?;
             let mut command = command(bench, "pull", arguments);
             command.stdout = Stream::from(&write);
-            children.push(spawn(bench, command)?);
+            children.push(spawn_instead(bench, command, plan.swap.pull_cmd.as_deref())?);
             Some(read)
         }
         None => None,
@@ -108,6 +110,34 @@ fn branch(bench: &Bench, tool: &'static str, arguments: &[String]) -> Result<Chi
     command.stdout = Stream::from(&write);
     let mut child = spawn(bench, command)?;
     child.stdout = Some(Capture::of(read));
+    Ok(child)
+}
+
+/// netns, or the command in its place, which finds the container's id in a document on stdin, too.
+fn network(bench: &Bench, arguments: &[String], instead: Option<&str>) -> Result<Child> {
+    if instead.is_none() {
+        return branch(bench, "netns", arguments);
+    }
+    let mut document = Document::new()?;
+    document.identify(Some(bench.hold.id.clone()))?;
+    // It fits into the pipe: nobody needs to read it.
+    let (stdin, give) = pipe()?;
+    File::from(give).write_all(document.to_line()?.as_bytes()).context("cannot write to a pipe: write")?;
+    let (read, write) = pipe()?;
+    let mut command = command(bench, "netns", arguments);
+    command.stdin = Stream::from(&stdin);
+    command.stdout = Stream::from(&write);
+    let mut child = spawn_instead(bench, command, instead)?;
+    child.stdout = Some(Capture::of(read));
+    Ok(child)
+}
+
+/// Starts the stage, or the command in its place; the child goes by the name of the stage.
+pub fn spawn_instead(bench: &Bench, mut command: Command, instead: Option<&str>) -> Result<Child> {
+    let tool = command.tool;
+    (command.tool, command.arguments) = swap::words(tool, instead, &command.arguments);
+    let mut child = spawn(bench, command)?;
+    child.tool = tool;
     Ok(child)
 }
 

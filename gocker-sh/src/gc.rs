@@ -120,7 +120,9 @@ fn clean(global: &Global, store: &Store, hold: Hold) -> Result<()> {
         Err(_) => store.kept_dir(&id).exists(),
     };
     let bench = Bench { tools: &tools, hold: &hold, signals: &signals };
-    undo(&bench, &Undo { keep_upper: keeps, ..Undo::everything() }, None)?;
+    let swap = record.as_ref().ok().and_then(Option::as_ref).map(|record| &record.plan.swap);
+    let net_cmd = swap.and_then(|swap| swap.net_cmd.as_deref());
+    undo(&bench, &Undo { keep_upper: keeps, net_cmd, ..Undo::everything() }, None)?;
     match record {
         Ok(Some(record)) if keeps => note_end(store, record)?,
         Err(_) if keeps => {}

@@ -126,10 +126,12 @@ fn end(
 
 /// What the watcher does when nsrun has ended: `code` is what it told, `None` if it was killed.
 pub fn wind_up(session: Session, mut record: Record, code: Option<u8>, error: String) -> Result<()> {
+    let net_cmd = record.plan.swap.net_cmd.clone();
     let what = Undo {
         nsrun: code.is_none(),
         mount_overlay: true,
         netns: record.plan.netns.is_some(),
+        net_cmd: net_cmd.as_deref(),
         cgctl: true,
         keep_upper: record.stays(true),
         stat: true,
@@ -282,12 +284,13 @@ fn note_running(store: &Store, record: &mut Record, process: Process) -> Result<
 }
 
 /// What may have been made, and whether the command was ever started.
-fn what_to_undo(record: &Record, ended: &Result<Lived>) -> (Undo, bool) {
+fn what_to_undo<'a>(record: &'a Record, ended: &Result<Lived>) -> (Undo<'a>, bool) {
     let ran = record.process.is_some();
     let undo = Undo {
         nsrun: !matches!(ended, Ok(Lived { killed: false, .. })),
         mount_overlay: true,
         netns: record.plan.netns.is_some(),
+        net_cmd: record.plan.swap.net_cmd.as_deref(),
         cgctl: true,
         keep_upper: record.stays(ran),
         stat: false,

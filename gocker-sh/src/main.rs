@@ -47,6 +47,7 @@ mod store;
 mod stored;
 mod streams;
 mod supervise;
+mod swap;
 #[expect(unsafe_code, reason = "sched_setattr(2) has no safe wrapper")]
 mod sys;
 mod teardown;

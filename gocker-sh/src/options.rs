@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 
 pub use network::{Mode, Network};
 
+use crate::swap::Swap;
+
 /// Run a command in a new container
 // docker's options, and Gocker's own --mem, --swap and --pids.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Run {
     pub volume: Vec<String>,
     #[command(flatten)]
     pub isolation: Isolation,
+    #[command(flatten)]
+    pub swap: Swap,
     /// Write the container's id to this file, which must not be there
     #[arg(long, value_name = "FILE")]
     pub cidfile: Option<String>,

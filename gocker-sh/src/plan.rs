@@ -8,6 +8,7 @@ use stage::{Explain, Id};
 
 use crate::devices;
 use crate::options::{Image, Isolation, Limits, Mode, Process, Run, volume_of};
+use crate::swap::Swap;
 use crate::volumes::{self, Volumes};
 
 /// The arguments of each stage that takes part.
@@ -23,6 +24,9 @@ pub struct Plan {
     pub netns: Option<Vec<String>>,
     pub cgctl: Vec<String>,
     pub nsrun: Vec<String>,
+    /// What takes the places of netns and pull, from set-up to undo.
+    #[serde(default)]
+    pub swap: Swap,
 }
 
 impl Plan {
@@ -120,6 +124,7 @@ pub fn plan(options: &Run, id: &Id, volumes: &Volumes) -> Result<Plan> {
         netns,
         cgctl: cgctl(options, id)?,
         nsrun,
+        swap: options.swap.clone(),
     })
 }
 

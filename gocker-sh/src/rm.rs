@@ -10,6 +10,7 @@ use crate::record::{Record, State};
 use crate::signals::Signals;
 use crate::spawn::Tools;
 use crate::store::{Claim, Hold, Patience, Store};
+use crate::swap::Swap;
 use crate::teardown::{Undo, undo};
 use crate::volumes::Volumes;
 use crate::{ask, events, gc, lookup};
@@ -95,6 +96,7 @@ fn kill(tools: &Tools, id: &Id) -> Result<()> {
 
 fn take_down(bench: &Bench, store: &Store) -> Result<()> {
     let Hold { id, .. } = bench.hold;
+    let mut swap = Swap::default();
     let ended = match Record::read(store, id) {
         // Its end was seen: the writable layer is all there is.
         Ok(Some(mut record)) if record.end.is_some() => {
@@ -103,9 +105,16 @@ fn take_down(bench: &Bench, store: &Store) -> Result<()> {
             record.write_run(store)?;
             true
         }
+        Ok(Some(record)) => {
+            swap = record.plan.swap;
+            false
+        }
         _ => false,
     };
-    let what = if ended { Undo { mount_overlay: true, ..Undo::default() } } else { Undo::everything() };
+    let what = match ended {
+        true => Undo { mount_overlay: true, ..Undo::default() },
+        false => Undo { net_cmd: swap.net_cmd.as_deref(), ..Undo::everything() },
+    };
     undo(bench, &what, None)?;
     gc::forget(store, id)
 }

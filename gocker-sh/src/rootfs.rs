@@ -11,11 +11,11 @@ use serde_json::Value;
 use stage::Id;
 
 use crate::cli::Global;
-use crate::lookup;
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::spawn::Tools;
 use crate::store::Store;
+use crate::{lookup, swap};
 
 /// Calls `act` with the root. What it does there must not follow a symbolic link out of it: the container may have made
 /// any, and changes them while it runs.
@@ -104,8 +104,12 @@ fn mount(tools: &Tools, plan: &Plan) -> Result<Value> {
         command.args(words).envs(tools.roots()).stdout(Stdio::piped());
         Ok(command)
     };
+    let pull = |words: &[String]| {
+        let (program, words) = swap::words("pull", plan.swap.pull_cmd.as_deref(), words);
+        command(program, &words)
+    };
     let upstream = match &plan.pull {
-        Some(words) => Some(command("pull", words)?.stdin(Stdio::null()).spawn().context("cannot run pull")?),
+        Some(words) => Some(pull(words)?.stdin(Stdio::null()).spawn().context("cannot run pull")?),
         None => None,
     };
     let mut mount = command("mount-overlay", &plan.mount_overlay)?;

@@ -10,7 +10,7 @@ use crate::lookup;
 use crate::options::{Mode, Network, Run};
 use crate::spawn::Tools;
 use crate::store::Store;
-use crate::volumes;
+use crate::{swap, volumes};
 
 /// The options of a new container, with nothing left open.
 pub struct Settled {
@@ -23,6 +23,7 @@ pub struct Settled {
 /// `Ok(Err(_))`: pull failed, and has said why.
 pub fn settle(store: &Store, tools: &Tools, options: &Run) -> Result<std::result::Result<Settled, u8>> {
     let mut options = options.clone();
+    options.swap.fill()?;
     share(store, &mut options)?;
     if options.network.publish_all {
         let mut exposed = options.network.expose.clone();
@@ -41,8 +42,10 @@ pub fn settle(store: &Store, tools: &Tools, options: &Run) -> Result<std::result
 fn of_image(tools: &Tools, options: &Run, name: &str) -> Result<std::result::Result<Option<Image>, u8>> {
     let policy = options.image.pull.map(|policy| format!("--pull={}", policy.word()));
     let platform = options.image.platform.as_ref().map(|platform| format!("--platform={platform}"));
-    let words: Vec<&str> = policy.as_deref().into_iter().chain(platform.as_deref()).chain([name]).collect();
-    match ask::document(tools, "pull", &words)? {
+    let words: Vec<String> = policy.into_iter().chain(platform).chain([name.to_owned()]).collect();
+    let (program, words) = swap::words("pull", options.swap.pull_cmd.as_deref(), &words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match ask::document(tools, program, &words)? {
         Ok(document) => Image::of(&document).map(Ok),
         Err(code) => Ok(Err(code)),
     }

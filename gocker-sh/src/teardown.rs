@@ -6,17 +6,19 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use stage::Id;
 
-use crate::chain::{Bench, spawn};
+use crate::chain::{Bench, spawn, spawn_instead};
 use crate::children::{Capture, Child, wait_for_all};
 use crate::spawn::{Blocked, Command, Session, Stream, pipe};
 
 /// What is to be undone, and how.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Undo {
+pub struct Undo<'a> {
     /// The processes: kills what is alive. Needed when nsrun did not end by itself.
     pub nsrun: bool,
     pub mount_overlay: bool,
     pub netns: bool,
+    /// The command in the place of netns.
+    pub net_cmd: Option<&'a str>,
     pub cgctl: bool,
     /// The writable layer stays.
     pub keep_upper: bool,
@@ -46,9 +48,9 @@ pub struct Undone {
     pub stat: Option<Stat>,
 }
 
-impl Undo {
+impl Undo<'_> {
     /// Everything that any stage may have made, whatever it was.
-    pub fn everything() -> Undo {
+    pub fn everything() -> Self {
         Undo { nsrun: true, mount_overlay: true, netns: true, cgctl: true, ..Undo::default() }
     }
 }
@@ -82,8 +84,7 @@ pub fn undo(bench: &Bench, what: &Undo, leaving: Option<Child>) -> Result<Undone
         failure = failure.and(start(bench, &mut rest, "mount-overlay", arguments, None));
     }
     if what.netns {
-        failure =
-            failure.and(start(bench, &mut rest, "netns", vec!["undo".to_owned(), id.to_string()], None));
+        failure = failure.and(start_netns(bench, &mut rest, what.net_cmd));
     }
     failure = failure.and(wait(bench, &mut rest));
     if let Some(text) = rest.iter().find_map(|child| child.stdout.as_ref()) {
@@ -109,6 +110,26 @@ fn cgctl(what: &Undo, id: &Id) -> (Vec<String>, bool) {
     (words, what.stat)
 }
 
+/// The undo of netns, or that of the command in its place.
+fn start_netns(bench: &Bench, children: &mut Vec<Child>, instead: Option<&str>) -> Result<()> {
+    let command = command(bench, "netns", vec!["undo".to_owned(), bench.hold.id.to_string()]);
+    children.push(spawn_instead(bench, command, instead)?);
+    Ok(())
+}
+
+fn command<'a>(bench: &'a Bench, tool: &'static str, arguments: Vec<String>) -> Command<'a> {
+    Command {
+        tool,
+        arguments: bench.tools.words(arguments),
+        stdin: Stream::Null,
+        stdout: Stream::Null,
+        stderr: Stream::Inherit,
+        inherited: vec![bench.hold.inherited()],
+        blocked: Blocked::AsNow,
+        session: Session::Callers,
+    }
+}
+
 fn start(
     bench: &Bench,
     children: &mut Vec<Child>,
@@ -116,16 +137,10 @@ fn start(
     arguments: Vec<String>,
     output: Option<(OwnedFd, OwnedFd)>,
 ) -> Result<()> {
-    let command = Command {
-        tool,
-        arguments: bench.tools.words(arguments),
-        stdin: Stream::Null,
-        stdout: output.as_ref().map_or(Stream::Null, |(_, write)| Stream::from(write)),
-        stderr: Stream::Inherit,
-        inherited: vec![bench.hold.inherited()],
-        blocked: Blocked::AsNow,
-        session: Session::Callers,
-    };
+    let mut command = command(bench, tool, arguments);
+    if let Some((_, write)) = &output {
+        command.stdout = Stream::from(write);
+    }
     let mut child = spawn(bench, command)?;
     child.stdout = output.map(|(read, _)| Capture::of(read));
     children.push(child);

@@ -25,7 +25,7 @@ pub use file::{Durability, replace_file};
 pub use hosts::{Hosts, HostsParts};
 pub use id::Id;
 pub use lock::Lock;
-pub use output::{print, print_json};
+pub use output::{may_draw, print, print_json};
 pub use roots::{Roots, RunRoot, make_private_dir};
 pub use run::{Codes, main, need_root};
 pub use tree::remove_tree;

@@ -17,6 +17,7 @@ mod networks;
 mod options;
 mod removal;
 mod script;
+mod swapped;
 
 /// What a container does that is to be looked at from outside: it says that it is up, and ends with its stdin.
 const STAY: &str = "echo up; exec cat";

@@ -13,7 +13,7 @@ use crate::settle::settle;
 use crate::spawn::Tools;
 use crate::store::Store;
 use crate::volumes::Volumes;
-use crate::{ask, gc, names};
+use crate::{ask, gc, names, swap};
 
 /// Create a container without starting it
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -42,8 +42,9 @@ fn created(global: &Global, options: &Run) -> Result<u8> {
     let plan = plan(options, &id, &Volumes::new(&global.roots))?;
     let mut image = None;
     if let Some(words) = &plan.pull {
+        let (program, words) = swap::words("pull", plan.swap.pull_cmd.as_deref(), words);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match ask::document(&tools, "pull", &words)? {
+        match ask::document(&tools, program, &words)? {
             Ok(document) => image = Image::of(&document)?,
             // It has said why.
             Err(_) => return Ok(Codes::FAILED),

@@ -1,6 +1,5 @@
 //! `stats`: what containers use, from `cgctl stat`.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -108,7 +107,7 @@ pub fn stats(global: &Global, options: &Stats) -> Result<u8> {
             return Ok(0);
         }
         let now = sample(&store, &tools, options)?;
-        if !options.no_stream && std::io::stdout().is_terminal() {
+        if !options.no_stream && stage::may_draw(&std::io::stdout()) {
             // To the upper left corner, and clear what is below.
             stage::print("\x1b[H\x1b[J")?;
         }

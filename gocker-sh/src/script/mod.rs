@@ -14,6 +14,7 @@ use crate::options::Run;
 use crate::plan::plan;
 use crate::settle;
 use crate::store::Store;
+use crate::swap::Swap;
 use crate::volumes::{Volumes, is_nameless};
 
 /// What the script is made with.
@@ -36,9 +37,10 @@ pub fn print(global: &Global, options: &Run, with: With) -> Result<u8> {
             "what goes on without a client is gocker-sh's own watcher; a script can be put in the background",
         );
     }
-    check(options)?;
-    let id: Id = ID.parse()?;
     let mut options = options.clone();
+    options.swap.fill()?;
+    check(&options)?;
+    let id: Id = ID.parse()?;
     settle::share(&Store::new(&global.roots), &mut options)?;
     let exposed = options.network.expose.clone();
     if options.network.publish_all {
@@ -63,6 +65,13 @@ pub fn print(global: &Global, options: &Run, with: With) -> Result<u8> {
 
 /// Refuses what neither kind of script can do.
 fn check(options: &Run) -> Result<()> {
+    let Swap { net_cmd, pull_cmd } = &options.swap;
+    for (option, command) in [("--net-cmd", net_cmd), ("--pull-cmd", pull_cmd)] {
+        if let Some(command) = command {
+            return Err(anyhow!("cannot print a script with {option}={command}"))
+                .hint("print the one without, and put the command in the place of the stage");
+        }
+    }
     if options.cidfile.is_some() {
         return Err(anyhow!("cannot print a script with --cidfile")).hint("in the script the id is $id");
     }

@@ -3,7 +3,6 @@
 mod bars;
 mod journal;
 
-use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,7 +71,7 @@ impl State {
 impl Report {
     pub fn new(style: Style) -> Report {
         let style = match style {
-            Style::Auto if std::io::stderr().is_terminal() => Style::Bars,
+            Style::Auto if stage::may_draw(&std::io::stderr()) => Style::Bars,
             Style::Auto => Style::Plain,
             style => style,
         };
