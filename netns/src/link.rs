@@ -5,14 +5,19 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use nix::errno::Errno;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
     LinkMessage, Prop,
 };
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
 use crate::rtnl::{Answer, Request};
+use crate::subnet::mac_text;
 
 /// What is known about one interface.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Link {
     /// Index of a veth's other end, in that end's namespace.
     pub peer: Option<u32>,
     pub alternative_names: Vec<String>,
+    /// Of a bridge's port: [`lock`]ed.
+    pub locked: bool,
 }
 
 impl From<&LinkMessage> for Link {
@@ -45,7 +52,10 @@ impl From<&LinkMessage> for Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Controller(index) => link.master = Some(*index),
                 LinkAttribute::Link(index) => link.peer = Some(*index),
-                LinkAttribute::LinkInfo(infos) => link.kind = kind_of(infos),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.kind = kind_of(infos);
+                    link.locked = infos.iter().any(is_locked);
+                }
                 LinkAttribute::PropList(names) => link.alternative_names = names_of(names),
                 _ => {}
             }
@@ -62,6 +72,11 @@ fn kind_of(infos: &[LinkInfo]) -> String {
             _ => None,
         })
         .unwrap_or_default()
+}
+
+fn is_locked(info: &LinkInfo) -> bool {
+    let LinkInfo::PortData(InfoPortData::BridgePort(modes)) = info else { return false };
+    modes.contains(&InfoBridgePort::Locked(true))
 }
 
 fn names_of(properties: &[Prop]) -> Vec<String> {
@@ -131,14 +146,34 @@ pub fn up(index: u32, name: &str) -> Request {
 /// Lets a port of a bridge have its own packets back: to a container that reaches itself through a published port, where
 /// br_netfilter turns packets as soon as they enter the bridge.
 pub fn hairpin(index: u32, name: &str) -> Request {
-    let mode = InfoBridgePort::HairpinMode(true);
-    let infos = vec![
-        LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(vec![mode])),
-    ];
+    port(index, vec![InfoBridgePort::HairpinMode(true)], format!("cannot set hairpin mode of {name}"))
+}
+
+/// Has a port of a bridge take nothing in but from hardware addresses that the bridge was told are there.
+pub fn lock(index: u32, name: &str) -> Request {
+    let modes = vec![InfoBridgePort::Learning(false), InfoBridgePort::Locked(true)];
+    port(index, modes, format!("cannot lock {name}"))
+}
+
+fn port(index: u32, modes: Vec<InfoBridgePort>, what: String) -> Request {
+    let infos =
+        vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(modes))];
     let message = LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::LinkInfo(infos));
     // RTM_SETLINK has no ear for what concerns a port.
-    Request::one(RouteNetlinkMessage::NewLink(message.build()), format!("cannot set hairpin mode of {name}"))
+    Request::one(RouteNetlinkMessage::NewLink(message.build()), what)
+}
+
+/// Tells a bridge that this hardware address is behind its port, whatever it has seen.
+pub fn place(index: u32, name: &str, mac: [u8; 6]) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Controller;
+    // Neither forgotten nor the host's own: what bridge(8) calls static.
+    message.header.state = NeighbourState::Noarp;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+    let what = format!("cannot give {name} hardware address {}", mac_text(&mac));
+    Request::put(RouteNetlinkMessage::NewNeighbour(message), what)
 }
 
 /// Counters cost the kernel more to collect than all the rest.

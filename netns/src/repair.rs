@@ -139,6 +139,8 @@ fn faults_of(id: &Id, dirs: &Dirs, links: &[Link]) -> Vec<String> {
     }
     if link.master != index.map(|bridge| bridge.index) || link.master.is_none() {
         faults.push(format!("link {name} is no port of {}", bridge.unwrap_or(network)));
+    } else if !link.locked {
+        faults.push(format!("link {name} takes what is sent from any hardware address"));
     }
     if link.lease().is_none() {
         faults.push(format!("link {name} has lost the lease of its address"));

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
-    NetlinkHeader, NetlinkSerializable,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkDeserializable, NetlinkHeader, NetlinkSerializable,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
@@ -31,6 +31,12 @@ impl Request {
     /// Makes something, if it is not there yet.
     pub fn ensure(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
         Request { may_exist: true, ..Request::create(message, what) }
+    }
+
+    /// Makes something, in the place of what is there of it.
+    pub fn put(message: RouteNetlinkMessage, what: impl Into<String>) -> Request {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        Request { message, flags, what: what.into(), may_exist: false }
     }
 
     /// Looks at, changes or removes one thing.
@@ -164,6 +170,7 @@ fn call(message: &RouteNetlinkMessage) -> &'static str {
         M::GetLink(_) => "RTM_GETLINK",
         M::NewLinkProp(_) => "RTM_NEWLINKPROP",
         M::NewAddress(_) => "RTM_NEWADDR",
+        M::NewNeighbour(_) => "RTM_NEWNEIGH",
         M::GetAddress(_) => "RTM_GETADDR",
         M::NewRoute(_) => "RTM_NEWROUTE",
         M::GetRoute(_) => "RTM_GETROUTE",

@@ -21,7 +21,7 @@ use crate::inside::Interface;
 use crate::link::{self, Link};
 use crate::pin;
 use crate::rtnl::{Answer, Request, Rtnl};
-use crate::subnet::{Mac, mac_of};
+use crate::subnet::{Mac, mac_of, mac_text};
 
 /// The container's end.
 pub const INSIDE: &str = "eth0";
@@ -116,7 +116,18 @@ pub fn make(rtnl: &Rtnl, plan: &Plan, namespace: &File) -> Result<Pair> {
         address,
         address6: plan.address6.or_else(follows),
     };
-    Ok(Pair { host: host.unwrap_or_default(), inside })
+    let host = host.unwrap_or_default();
+    lock(rtnl, &host, inside.mac)?;
+    Ok(Pair { host, inside })
+}
+
+/// Has the bridge take from the container only what it sends from its own hardware address: else it could take on a
+/// neighbour's, and have what is sent to that one.
+fn lock(rtnl: &Rtnl, host: &Link, mac: [u8; 6]) -> Result<()> {
+    let Link { index, name, .. } = host;
+    shell(&["bridge", "fdb", "replace", &mac_text(&mac), "dev", name, "master", "static"]);
+    shell(&["bridge", "link", "set", "dev", name, "learning", "off", "locked", "on"]);
+    rtnl.all([link::place(*index, name, mac), link::lock(*index, name)]).map(|_| ())
 }
 
 /// Lets the container whose host's end this is reach itself through its published ports.

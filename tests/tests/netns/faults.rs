@@ -63,7 +63,7 @@ fn undo_takes_back_what_a_kill_left() {
 fn whatever_a_kill_left_of_the_ground_the_next_container_completes() {
     let host = Host::new();
     let id = new_id();
-    for when in 1..20 {
+    for when in 1..40 {
         let fault = tests::inject::Fault::Kill;
         let killed = tests::inject::once(&host, &["netns", "--id", &id], None, "sendto", fault, when);
         host.run(&["netns", "undo", &id]).ok();

@@ -310,3 +310,33 @@ fn a_false_senders_address_goes_nowhere() {
     assert_eq!(&bytes[..length], b"false");
     one.undo(&host);
 }
+
+/// Who takes on a neighbour's hardware address would have what is sent to the neighbour.
+#[test]
+fn a_neighbours_hardware_address_is_of_no_use() {
+    let host = connected_host();
+    let [one, neighbour] = [0, 1].map(|_| Container::new(&host, &[]));
+    let mac = neighbour.network["interfaces"][2]["mac"].as_str().unwrap();
+    let own = one.network["interfaces"][2]["mac"].as_str().unwrap();
+    let ping =
+        |from: &Container, to: &str| host.run(&["netns", "exec", &from.id, "--", "ping", "-qc1", "-W1", to]);
+    let take = |mac: &str| {
+        host.sh(&format!("ip -n {} link set eth0 address {mac}", one.name())).ok();
+    };
+    ping(&one, neighbour.address()).ok();
+    take(mac);
+    ping(&one, "172.29.0.1").code(1);
+    // The bridge has learnt nothing from that.
+    ping(&neighbour, "172.29.0.1").ok();
+    take("02:42:00:00:00:01");
+    ping(&one, "172.29.0.1").code(1);
+    take(own);
+    ping(&one, neighbour.address()).ok();
+    host.run(&["netns", "check"]).prints("[]");
+    host.sh(&format!("bridge link set dev {} locked off", one.interface())).ok();
+    let what = format!("link {} takes what is sent from any hardware address", one.interface());
+    let found = host.run(&["netns", "check"]).code(1).stdout;
+    assert_eq!(found, serde_json::json!([{"id": one.id, "what": what}]).to_string() + "\n");
+    one.undo(&host);
+    neighbour.undo(&host);
+}
