@@ -20,9 +20,9 @@ DEMO_NEEDS  := $(BUILD_NEEDS) busybox-static
 FUZZ_NEEDS  := $(BUILD_NEEDS) g++
 # What the tests check with: other people's tools.
 TEST_NEEDS  := $(DEMO_NEEDS) apache2-utils attr bsdutils containerd containernetworking-plugins cpio crun curl \
-               debootstrap docker-registry docker.io e2fsprogs iproute2 iptables iputils-ping jq keyutils kmod \
+               debootstrap docker-registry docker.io e2fsprogs fish iproute2 iptables iputils-ping jq keyutils kmod \
                libcap2-bin mandoc nftables openssl podman procps python3 python3-jsonschema qemu-system-x86 runc \
-               shellcheck skopeo strace umoci util-linux zstd
+               shellcheck skopeo strace umoci util-linux zsh zstd
 
 .PHONY: all demo test test-guest bench fuzz lint install clean
 all: build

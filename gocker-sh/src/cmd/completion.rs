@@ -60,6 +60,7 @@ fn verb(command: &clap::Command) -> Verb {
     }
 }
 
+/// Also in the part of it that zsh reads: no `mapfile`.
 fn bash(verbs: &[Verb]) -> String {
     let names: Vec<&str> = verbs.iter().map(|verb| verb.name.as_str()).collect();
     let options: String = verbs
@@ -72,7 +73,7 @@ fn bash(verbs: &[Verb]) -> String {
     format!(
         r#"_gocker_sh() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} verb="" options="" word
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    for word in "${{COMP_WORDS[@]:1:$((COMP_CWORD - 1))}}"; do
         case $word in
         -*) ;;
         *) verb=$word; break ;;
@@ -87,7 +88,8 @@ fn bash(verbs: &[Verb]) -> String {
         {images}) options=$({IMAGES}) ;;
         esac
     fi
-    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    COMPREPLY=()
+    while read -r word; do COMPREPLY+=("$word"); done < <(compgen -W "$options" -- "$current")
 }}
 complete -o default -F _gocker_sh gocker-sh
 "#,

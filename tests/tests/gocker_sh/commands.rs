@@ -1,5 +1,9 @@
 //! The other commands on containers, images and volumes.
 
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, poll};
 use serde_json::Value;
 use tests::{Host, Output};
 
@@ -297,7 +301,53 @@ fn a_shell_completes_commands_options_and_names() {
     assert_eq!(complete("run bus"), "busybox:latest");
     gocker(&host, &["completion", "bash"]).ok();
     host.sh("gocker-sh completion bash | shellcheck --shell=bash --severity=warning -").ok();
-    assert!(gocker(&host, &["completion", "zsh"]).ok().starts_with("#compdef gocker-sh\n"));
-    assert!(gocker(&host, &["completion", "fish"]).ok().contains("-n __fish_use_subcommand -a run "));
+    gocker(&host, &["rm", "web"]).ok();
+}
+
+#[test]
+fn fish_completes_commands_options_and_names() {
+    let host = Host::with_images();
+    gocker(&host, &["create", "--name", "web", "busybox"]).ok();
+    for (line, expected) in
+        [("unp", "unpause"), ("stop ", "web"), ("logs --ti", "--timestamps"), ("run bus", "busybox:latest")]
+    {
+        let script = format!("gocker-sh completion fish | source; complete -C 'gocker-sh {line}'");
+        let shown = host.run(&["fish", "--no-config", "-c", &script]).ok();
+        assert!(shown.lines().any(|one| one.split('\t').next() == Some(expected)), "{line}: {shown}");
+    }
+    gocker(&host, &["rm", "web"]).ok();
+}
+
+#[test]
+fn zsh_completes_commands_options_and_names() {
+    let host = Host::with_images();
+    gocker(&host, &["create", "--name", "web", "busybox"]).ok();
+    // Its line editor needs a terminal. What the line has become is printed instead of run.
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let side = || std::process::Stdio::from(pty.slave.try_clone().unwrap());
+    let mut command = host.command(&["setsid", "--ctty", "--wait", "env", "TERM=xterm", "zsh", "-f", "-i"]);
+    let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    let mut master = std::fs::File::from(pty.master);
+    let mut at = |text: &str, awaited: &str| {
+        master.write_all(text.as_bytes()).unwrap();
+        let (mut seen, mut bytes) = (String::new(), [0; 1024]);
+        while !seen.contains(awaited) {
+            let mut fds = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+            assert!(poll(&mut fds, 20_000u16).unwrap() > 0, "{awaited:?} did not come: {seen:?}");
+            let length = master.read(&mut bytes).unwrap();
+            seen += &String::from_utf8_lossy(&bytes[..length]);
+        }
+    };
+    let begin =
+        "autoload -U compinit && compinit -u -D && source <(gocker-sh completion zsh) && print $((41+1))";
+    at(&format!("{begin}\n"), "\n42\r");
+    for (line, expected) in
+        [("unp", "unpause"), ("stop ", "web"), ("logs --ti", "--timestamps"), ("run bus", "busybox:latest")]
+    {
+        let verb = line.rsplit_once(' ').map_or(String::new(), |(verb, _)| format!("{verb} "));
+        at(&format!("gocker-sh {line}\t\x01print -- @ \n"), &format!("\n@ gocker-sh {verb}{expected}\r"));
+    }
+    master.write_all(b"exit\n").unwrap();
+    child.wait().unwrap();
     gocker(&host, &["rm", "web"]).ok();
 }
